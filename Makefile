@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Every target is a call of a script that can be called alone; they share build/.
+
+TOPOLOGY ?= ports-iommu
+BUILD := $(or $(BARIO_BUILD),build)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo check kernel kernel-debug user guest vm-image shell \
+	graft-check refresh series-check stock-baseline clean distclean
+
+help:	## show the targets
+	@echo 'bario: NVMe storage to PCI BAR memory and back, peer to peer, through io_uring'
+	@echo
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  make \1@\2/p' $(firstword $(MAKEFILE_LIST)) | \
+		while IFS=@ read -r target what; do printf '%-22s %s\n' "$$target" "$$what"; done
+	@echo
+	@echo 'TOPOLOGY=NAME (or all) chooses where the demo puts the devices:'
+	@tests/vm/run --list | sed 's/^/  /'
+
+demo:	## build everything, move data between drive and BAR, say how it went
+	@user/demo/run "$(TOPOLOGY)"
+
+check:	## build everything, run every test
+	@tests/run
+
+kernel:	## build the release kernel of the guest
+	@kernel/build release
+
+kernel-debug:	## build the debug kernel of the guest
+	@kernel/build debug
+
+user:	## build the library and the programs
+	@$(MAKE) --no-print-directory -C user
+
+guest:	user	## build the programs that are tests in the guest
+	@$(MAKE) --no-print-directory -C tests/guest
+
+vm-image:	## make the guest's file system
+	@tests/vm/image
+
+shell:	## a shell in the guest
+	@tests/vm/run --topology "$(TOPOLOGY)"
+
+graft-check:	## graft every 6.12 kernel source that apt offers
+	@kernel/graft-check
+
+series-check:	## build every commit of the series
+	@kernel/series-check
+
+refresh:	## carry work done in build/linux back into our files and hooks
+	@kernel/refresh
+
+stock-baseline:	## take the stock kernel's test results again
+	@tests/liburing/stock-baseline
+
+clean:	## remove what was built, but not the kernel tree and the packages
+	@for dir in user tests/guest; do \
+		[ ! -e $$dir/Makefile ] || $(MAKE) --no-print-directory -C $$dir clean; done
+	rm -rf $(BUILD)/user $(BUILD)/vm $(BUILD)/log
+	rm -f $(BUILD)/image/*.cpio $(BUILD)/image/*.sources $(BUILD)/image/*.state
+
+distclean:	## remove everything that was made
+	rm -rf $(BUILD)
