@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * This test will reset an exporter together with a function nobody opened.
+ *
+ * A hot reset goes over all functions of the slot. Those that are not open have no
+ * config space of vfio's and no buffers, but the revocation is called for them too.
+ * Wants a function next to the BAR's, and the cdev: with its empty list, the owner
+ * of one function of a group may reset the others that nobody has.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "exporter.h"
+#include "tap.h"
+
+static struct exporter e;
+
+static int write_sysfs(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+/* Bind the function with the next number to vfio-pci. */
+static void bind_sibling(void)
+{
+	char bdf[16], path[128];
+	int ret;
+
+	snprintf(bdf, sizeof(bdf), "%s", e.bdf);
+	bdf[strlen(bdf) - 1]++;
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override", bdf);
+	if (access(path, F_OK))
+		tap_skip_all("%s has no sibling %s", e.bdf, bdf);
+	write_sysfs(path, "vfio-pci");
+	ret = write_sysfs("/sys/bus/pci/drivers_probe", bdf);
+	if (ret)
+		tap_bail("cannot bind %s: %s", bdf, strerror(-ret));
+}
+
+int main(void)
+{
+	int dmabuf, imp, ret, i;
+
+	exporter_init(&e);
+	bind_sibling();
+	exporter_open(&e);
+	dmabuf = export_bar(&e);
+	imp = importer_new(&e, dmabuf, DMABUF_IMPORTER_AT_ONCE, 0, false);
+	if (imp < 0)
+		tap_bail("cannot map: %s", strerror(-imp));
+
+	for (i = 1; i <= 2; i++) {
+		ret = hot_reset(&e);
+		if (ret == -EOPNOTSUPP)
+			tap_skip_all("the device is not open through the cdev");
+		tap_is(ret, 0, "hot reset with a sibling that is not open");
+		tap_is(importer_status(imp).notified, i, "the importer is told");
+		tap_ok(!importer_status(imp).mapped, "the map is gone");
+		tap_is(importer_map(imp, DMABUF_IMPORTER_AT_ONCE, 0, false), 0,
+		       "and can be made again");
+	}
+	close(imp);
+	close(dmabuf);
+	exporter_close(&e);
+	return tap_done();
+}
