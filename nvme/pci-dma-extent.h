@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _NVME_PCI_DMA_EXTENT_H
+#define _NVME_PCI_DMA_EXTENT_H
+
+/*
+ * Where the bytes of a mapped dma-buf are, as the controller addresses them.
+ *
+ * The table holds one extent for each run of contiguous DMA addresses, sorted
+ * by its offset in the buffer, and an end mark that carries the size, so that
+ * an extent ends where the next one starts.  Every extent starts and ends on a
+ * controller page: a page of the buffer is a page for the controller, and the
+ * offset of a byte in its page is the same in both.
+ *
+ * The table is built in two passes over the same segments, the first of which
+ * only counts, and never changes afterwards.  Nothing here knows a device, so
+ * that a unit test can run it, in the kernel or not.
+ */
+
+#include <linux/errno.h>
+#include <linux/kernel.h>
+#include <linux/types.h>
+
+#define NVME_DMA_PAGE_SHIFT	12
+#define NVME_DMA_PAGE_SIZE	BIT(NVME_DMA_PAGE_SHIFT)
+#define NVME_DMA_PAGE_MASK	(NVME_DMA_PAGE_SIZE - 1)
+
+/**
+ * struct nvme_dma_extent - a run of contiguous DMA addresses
+ * @start:	offset of its first byte in the buffer
+ * @addr:	DMA address of that byte
+ */
+struct nvme_dma_extent {
+	u64	start;
+	u64	addr;
+};
+
+/**
+ * struct nvme_dma_extents - all extents of a buffer
+ * @ext:	the @nr extents and the end mark
+ * @nr:		number of extents, at least one
+ * @size:	bytes in the buffer
+ */
+struct nvme_dma_extents {
+	struct nvme_dma_extent	*ext;
+	unsigned int		nr;
+	u64			size;
+};
+
+/**
+ * struct nvme_extent_builder - makes a table out of DMA segments
+ * @ext:	room for the table, or NULL to count only
+ * @nr:		extents so far
+ * @size:	what all segments must add up to
+ * @mask:	highest address that the device can put out
+ * @sum:	bytes so far
+ * @next:	address right after the last segment
+ */
+struct nvme_extent_builder {
+	struct nvme_dma_extent	*ext;
+	unsigned int		nr;
+	u64			size;
+	u64			mask;
+	u64			sum;
+	u64			next;
+};
+
+/**
+ * nvme_extents_add - append one DMA segment
+ * @b: the builder
+ * @addr: its DMA address, not trusted
+ * @len: its length, not trusted
+ *
+ * Return: 0, or -EINVAL for a segment that the controller cannot address page
+ * by page or that does not fit into the buffer.
+ */
+static inline int nvme_extents_add(struct nvme_extent_builder *b, u64 addr,
+				   u64 len)
+{
+	if (!len || (addr | len) & NVME_DMA_PAGE_MASK)
+		return -EINVAL;
+	if (addr > b->mask || len - 1 > b->mask - addr)
+		return -EINVAL;
+	if (len > b->size - b->sum)
+		return -EINVAL;
+
+	/*
+	 * A segment that ends with the address space leaves 0 in b->next,
+	 * which continues nothing.
+	 */
+	if (!b->nr || !addr || addr != b->next) {
+		if (b->ext) {
+			b->ext[b->nr].start = b->sum;
+			b->ext[b->nr].addr = addr;
+		}
+		b->nr++;
+	}
+	b->next = addr + len;
+	b->sum += len;
+	return 0;
+}
+
+/**
+ * nvme_extents_end - finish a table
+ * @b: the builder, with all segments added
+ *
+ * Return: 0, or -EINVAL if the segments do not cover the buffer.
+ */
+static inline int nvme_extents_end(struct nvme_extent_builder *b)
+{
+	if (!b->nr || b->sum != b->size)
+		return -EINVAL;
+	if (b->ext) {
+		b->ext[b->nr].start = b->size;
+		b->ext[b->nr].addr = 0;
+	}
+	return 0;
+}
+
+/**
+ * nvme_extents_contain - is a range inside the buffer?
+ * @x: the table
+ * @offset: start of the range, any value
+ * @len: its length, any value
+ */
+static inline bool nvme_extents_contain(const struct nvme_dma_extents *x,
+					u64 offset, u64 len)
+{
+	return offset <= x->size && len <= x->size - offset;
+}
+
+/**
+ * nvme_extent_find - find the extent of a byte
+ * @x: the table
+ * @offset: offset of the byte, below the size of the buffer
+ *
+ * Takes no step for a buffer of one extent, else the logarithm of their number.
+ */
+static inline const struct nvme_dma_extent *
+nvme_extent_find(const struct nvme_dma_extents *x, u64 offset)
+{
+	const struct nvme_dma_extent *ext = x->ext;
+	unsigned int n = x->nr;
+
+	/* it is one of ext[0] to ext[n - 1] */
+	while (n > 1) {
+		unsigned int half = n / 2;
+
+		if (ext[half].start <= offset) {
+			ext += half;
+			n -= half;
+		} else {
+			n = half;
+		}
+	}
+	return ext;
+}
+
+/**
+ * struct nvme_extent_walk - goes through the pages of a buffer in order
+ * @addr:	DMA address of the current page
+ * @left:	bytes in the current extent from @addr on
+ * @ext:	the current extent
+ */
+struct nvme_extent_walk {
+	u64				addr;
+	u64				left;
+	const struct nvme_dma_extent	*ext;
+};
+
+/**
+ * nvme_extent_walk_start - go to the page of a byte
+ * @w: the walk
+ * @x: the table
+ * @offset: offset of the byte, below the size of the buffer
+ */
+static inline void nvme_extent_walk_start(struct nvme_extent_walk *w,
+					  const struct nvme_dma_extents *x,
+					  u64 offset)
+{
+	u64 page = offset & ~(u64)NVME_DMA_PAGE_MASK;
+
+	w->ext = nvme_extent_find(x, page);
+	w->addr = w->ext->addr + (page - w->ext->start);
+	w->left = w->ext[1].start - page;
+}
+
+/**
+ * nvme_extent_walk_next - go to the next page, which must exist
+ * @w: the walk
+ */
+static inline void nvme_extent_walk_next(struct nvme_extent_walk *w)
+{
+	w->addr += NVME_DMA_PAGE_SIZE;
+	w->left -= NVME_DMA_PAGE_SIZE;
+	if (!w->left) {
+		w->ext++;
+		w->addr = w->ext->addr;
+		w->left = w->ext[1].start - w->ext->start;
+	}
+}
+
+#endif /* _NVME_PCI_DMA_EXTENT_H */

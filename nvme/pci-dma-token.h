@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _NVME_PCI_DMA_TOKEN_H
+#define _NVME_PCI_DMA_TOKEN_H
+
+/*
+ * Commands on dma-bufs: the driver's side of a DMA token.
+ *
+ * Included once, by pci.c, after the structures it works on.
+ *
+ * A token is attached to the PCI function of its disk, and its mapping becomes
+ * a table of extents.  A request that carries a token takes a reference on the
+ * live mapping when its data is mapped, and gives it back when its data is
+ * unmapped, both at the same places as for pages: nvme_map_data() and
+ * nvme_unmap_data().  In between the controller owns the command and nobody
+ * sleeps, so whoever waits for the references waits for the controller alone,
+ * in the end for nvme_timeout() and the reset.
+ *
+ * nvme_iod.dma_map is the reference.  It is cleared before a request is set up
+ * and when the data is unmapped.  A request that fails earlier, in
+ * nvme_setup_cmd() or through nvme_host_path_error(), ends without
+ * nvme_unmap_data(); one that is retried, by nvme_retry_req() or a batch that
+ * could not be issued, starts at nvme_prep_rq() again and looks the mapping up
+ * anew.
+ *
+ * The tokens end in nvme_remove(), after nvme_dev_disable() has cancelled all
+ * commands, and before the pools go that the lists of the commands come from.
+ * No other way down needs to do anything for them:
+ * - a probe that fails does so before nvme_start_ctrl(), so no disk has existed
+ *   that a token could have been attached through;
+ * - reset, shutdown, suspend and PCI error recovery, failed or not, go through
+ *   nvme_dev_disable(), which gives all references back, but keep the
+ *   function's DMA setup: the mapping is good for the commands after it.  If
+ *   none come, because the controller is dead, nvme_remove() is next;
+ * - a namespace that goes alone takes its disk away, for which requests fail
+ *   above the driver, while the function that the token is attached to stays.
+ */
+
+#ifdef CONFIG_NVME_DMA_TOKEN
+
+#include <linux/bio-dma-token.h>
+#include <linux/dma-buf.h>
+#include <linux/dma-resv.h>
+
+#include "pci-dma-prp.h"
+
+static_assert(NVME_DMA_PAGE_SHIFT == NVME_CTRL_PAGE_SHIFT);
+/*
+ * A command of the largest size that starts inside a page touches one page more
+ * than its length has.  PRP1 is one of them.
+ */
+static_assert(NVME_PRP_CAPACITY(NVME_MAX_NR_ALLOCATIONS) >=
+	      NVME_MAX_KB_SZ * SZ_1K / NVME_CTRL_PAGE_SIZE);
+
+/* entries in a list from prp_small_pool, whose blocks never leave a page */
+#define NVME_PRP_SMALL		(256 / sizeof(__le64))
+
+static inline int nvme_poll_cq(struct nvme_queue *nvmeq,
+			       struct io_comp_batch *iob);
+static void nvme_free_prps(struct nvme_dev *dev, struct request *req);
+
+/**
+ * struct nvme_dma_map - a token's mapping as this driver sees it
+ * @map:	the part that block/dma-token.c looks after
+ * @x:		where the bytes of the dma-buf are
+ */
+struct nvme_dma_map {
+	struct dma_map		map;
+	struct nvme_dma_extents	x;
+};
+
+static inline struct nvme_dma_map *to_nvme_dma_map(struct dma_map *map)
+{
+	return container_of(map, struct nvme_dma_map, map);
+}
+
+static inline void nvme_dma_tokens_init(struct nvme_dev *dev)
+{
+	dma_token_list_init(&dev->dma_tokens);
+}
+
+static inline void nvme_dma_tokens_kill(struct nvme_dev *dev)
+{
+	dma_token_list_kill(&dev->dma_tokens);
+}
+
+static inline void nvme_iod_clear_dma_map(struct nvme_iod *iod)
+{
+	iod->dma_map = NULL;
+}
+
+static inline bool nvme_rq_has_dma_token(struct request *req)
+{
+	return req->bio && bio_has_dma_token(req->bio);
+}
+
+/*
+ * Nothing that a request says about its data was checked for this controller
+ * before, and a mapping of another function must never reach this one.
+ */
+static blk_status_t nvme_check_token_rq(struct nvme_dev *dev,
+					struct request *req,
+					const struct nvme_dma_map *nmap)
+{
+	struct nvme_queue *nvmeq = req->mq_hctx->driver_data;
+	struct dma_token *token = nmap->map.token;
+	struct bio *bio = req->bio;
+	u64 offset = bio_dma_token_offset(&bio->bi_iter);
+	u32 len = blk_rq_bytes(req);
+
+	if (!nvmeq->qid || token->dev != dev->dev)
+		return BLK_STS_IOERR;
+	if (req_op(req) != REQ_OP_READ && req_op(req) != REQ_OP_WRITE)
+		return BLK_STS_IOERR;
+	/* there is one offset for all, and PRPs leave no room for metadata */
+	if (bio != req->biotail || len != bio->bi_iter.bi_size ||
+	    blk_integrity_rq(req))
+		return BLK_STS_IOERR;
+
+	if (!dma_token_allows(token, req_op(req) == REQ_OP_READ))
+		return BLK_STS_INVAL;
+	if (!len || offset & 3 || !nvme_extents_contain(&nmap->x, offset, len))
+		return BLK_STS_INVAL;
+	if (nvme_prp_entries(offset, len) >
+	    NVME_PRP_CAPACITY(NVME_MAX_NR_ALLOCATIONS))
+		return BLK_STS_INVAL;
+	return BLK_STS_OK;
+}
+
+static blk_status_t nvme_setup_token_prps(struct nvme_dev *dev,
+					  struct request *req,
+					  struct nvme_rw_command *cmnd,
+					  const struct nvme_dma_map *nmap)
+{
+	struct nvme_iod *iod = blk_mq_rq_to_pdu(req);
+	u64 offset = bio_dma_token_offset(&req->bio->bi_iter);
+	u32 len = blk_rq_bytes(req);
+	unsigned int entries = nvme_prp_entries(offset, len);
+	unsigned int nr = nvme_prp_lists(entries), i;
+	bool small = entries <= NVME_PRP_SMALL;
+	struct dma_pool *pool = small ? dev->prp_small_pool :
+					dev->prp_page_pool;
+	__le64 *lists[NVME_MAX_NR_ALLOCATIONS];
+	dma_addr_t dma[NVME_MAX_NR_ALLOCATIONS];
+
+	for (i = 0; i < nr; i++) {
+		lists[i] = dma_pool_alloc(pool, GFP_ATOMIC, &dma[i]);
+		if (!lists[i])
+			goto free_lists;
+	}
+
+	nvme_prp_build(&nmap->x, offset, len, lists, dma, &cmnd->dptr.prp1,
+		       &cmnd->dptr.prp2);
+	cmnd->flags = 0;	/* the data pointer holds PRPs */
+
+	for (i = 0; i < nr; i++)
+		iod->list[i].prp_list = lists[i];
+	if (nr) {
+		iod->first_dma = dma[0];
+		iod->nr_allocations = small ? 0 : nr;
+	}
+	return BLK_STS_OK;
+
+free_lists:
+	while (i--)
+		dma_pool_free(pool, lists[i], dma[i]);
+	return BLK_STS_RESOURCE;
+}
+
+/*
+ * The part of nvme_map_data() for a request that carries a token.  On success
+ * the command owns a reference on the mapping, else nothing is left behind.
+ */
+static blk_status_t nvme_map_token(struct nvme_dev *dev, struct request *req,
+				   struct nvme_command *cmnd)
+{
+	struct nvme_iod *iod = blk_mq_rq_to_pdu(req);
+	struct dma_map *map = dma_token_get_map(req->bio->bi_dma_token);
+	blk_status_t ret;
+
+	/* No error of the drive: whoever owns the request maps and retries. */
+	if (!map) {
+		req->rq_flags |= RQF_QUIET;
+		return BLK_STS_STALE_MAP;
+	}
+	/* A batch found no mapping, and the request came back one by one. */
+	req->rq_flags &= ~RQF_QUIET;
+
+	ret = nvme_check_token_rq(dev, req, to_nvme_dma_map(map));
+	if (!ret)
+		ret = nvme_setup_token_prps(dev, req, &cmnd->rw,
+					    to_nvme_dma_map(map));
+	if (ret) {
+		dma_map_put(map);
+		return ret;
+	}
+	iod->dma_map = map;
+	return BLK_STS_OK;
+}
+
+/*
+ * The part of nvme_unmap_data() for a request that carries a token; false for
+ * all others.
+ */
+static bool nvme_unmap_token(struct nvme_dev *dev, struct request *req)
+{
+	struct nvme_iod *iod = blk_mq_rq_to_pdu(req);
+	struct dma_map *map = iod->dma_map;
+
+	if (!map)
+		return false;
+
+	if (iod->nr_allocations == 0)
+		dma_pool_free(dev->prp_small_pool, iod->list[0].prp_list,
+			      iod->first_dma);
+	else if (iod->nr_allocations > 0)
+		nvme_free_prps(dev, req);
+
+	iod->dma_map = NULL;
+	dma_map_put(map);
+	return true;
+}
+
+static int nvme_scan_dma_segments(struct nvme_extent_builder *b,
+				  struct sg_table *sgt)
+{
+	struct scatterlist *sg = sgt->sgl;
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < sgt->nents; i++, sg = sg_next(sg)) {
+		if (!sg)
+			return -EINVAL;
+		/*
+		 * The mask bounds bus addresses too: the controller has no more
+		 * address lines towards a peer than towards the host.
+		 */
+		ret = nvme_extents_add(b, sg_dma_address(sg), sg_dma_len(sg));
+		if (ret)
+			return ret;
+		if (!(i % SZ_4K))
+			cond_resched();
+	}
+	return nvme_extents_end(b);
+}
+
+static struct dma_map *nvme_dma_token_map(struct dma_token *token,
+					  struct sg_table *sgt)
+{
+	struct nvme_extent_builder count = {
+		.size	= token->size,
+		.mask	= dma_get_mask(token->dev),
+	};
+	struct nvme_extent_builder fill = count;
+	struct nvme_dma_map *nmap;
+	int ret;
+
+	dma_resv_assert_held(token->dmabuf->resv);
+
+	ret = nvme_scan_dma_segments(&count, sgt);
+	if (ret)
+		return ERR_PTR(ret);
+
+	nmap = kzalloc(sizeof(*nmap), GFP_KERNEL_ACCOUNT);
+	if (!nmap)
+		return ERR_PTR(-ENOMEM);
+	/* The exporter sets the number: one too large is no kernel bug. */
+	fill.ext = kvmalloc_array((size_t)count.nr + 1, sizeof(*fill.ext),
+				  GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!fill.ext) {
+		ret = -ENOMEM;
+		goto free_map;
+	}
+
+	ret = nvme_scan_dma_segments(&fill, sgt);
+	if (ret)
+		goto free_ext;
+
+	nmap->x.ext = fill.ext;
+	nmap->x.nr = fill.nr;
+	nmap->x.size = fill.size;
+	return &nmap->map;
+
+free_ext:
+	kvfree(fill.ext);
+free_map:
+	kfree(nmap);
+	return ERR_PTR(ret);
+}
+
+static void nvme_dma_token_unmap(struct dma_map *map)
+{
+	struct nvme_dma_map *nmap = to_nvme_dma_map(map);
+
+	kvfree(nmap->x.ext);
+	kfree(nmap);
+}
+
+/*
+ * A polled queue has no interrupt, and the task that should poll may never run
+ * again, so the one that waits for the commands polls.
+ *
+ * A reset may take the queues away meanwhile.  nvme_suspend_queue() clears
+ * NVMEQ_ENABLED, and nvme_reap_pending_cqes() then goes through every
+ * cq_poll_lock before any memory of a queue can be freed.  So a queue that is
+ * enabled under its lock stays until the lock is dropped.  (A reset that ends
+ * up with fewer queues than it began with suspends again without reaping, but
+ * there is nothing in the queues yet that could keep us here.)  The test before
+ * the lock is for slots whose lock was never initialised.
+ */
+static void nvme_dma_token_kick(struct dma_token *token)
+{
+	struct nvme_dev *dev = token->driver_data;
+	unsigned int i;
+
+	for (i = 1; i < dev->nr_allocated_queues; i++) {
+		struct nvme_queue *nvmeq = &dev->queues[i];
+
+		if (!test_bit(NVMEQ_POLLED, &nvmeq->flags) ||
+		    !test_bit(NVMEQ_ENABLED, &nvmeq->flags))
+			continue;
+
+		spin_lock(&nvmeq->cq_poll_lock);
+		/* pairs with wmb() in nvme_init_queue(), before the bit is set */
+		if (test_bit_acquire(NVMEQ_ENABLED, &nvmeq->flags) &&
+		    test_bit(NVMEQ_POLLED, &nvmeq->flags))
+			nvme_poll_cq(nvmeq, NULL);
+		spin_unlock(&nvmeq->cq_poll_lock);
+	}
+}
+
+static const struct dma_token_ops nvme_dma_token_ops = {
+	.map	= nvme_dma_token_map,
+	.unmap	= nvme_dma_token_unmap,
+	.kick	= nvme_dma_token_kick,
+};
+
+/*
+ * Of the formats with metadata only pure protection information works, which
+ * the controller inserts and strips by itself.  In a zone one command without a
+ * mapping would fail all writes queued behind it.
+ */
+static int nvme_dma_token_attach(struct request_queue *q,
+				 struct dma_token *token)
+{
+	struct nvme_ns *ns = q->queuedata;
+	struct nvme_dev *dev = to_nvme_dev(ns->ctrl);
+
+	if (blk_queue_is_zoned(q))
+		return -EOPNOTSUPP;
+	if (ns->head->ms && !nvme_ns_has_pi(ns->head))
+		return -EOPNOTSUPP;
+
+	token->driver_data = dev;
+	return dma_token_attach(token, &dev->dma_tokens, dev->dev,
+				&nvme_dma_token_ops);
+}
+
+#define NVME_DMA_TOKEN_MQ_OPS	.dma_token_attach = nvme_dma_token_attach,
+
+#else /* CONFIG_NVME_DMA_TOKEN */
+
+static inline void nvme_dma_tokens_init(struct nvme_dev *dev)
+{
+}
+
+static inline void nvme_dma_tokens_kill(struct nvme_dev *dev)
+{
+}
+
+static inline void nvme_iod_clear_dma_map(struct nvme_iod *iod)
+{
+}
+
+static inline bool nvme_rq_has_dma_token(struct request *req)
+{
+	return false;
+}
+
+static inline blk_status_t nvme_map_token(struct nvme_dev *dev,
+					  struct request *req,
+					  struct nvme_command *cmnd)
+{
+	return BLK_STS_NOTSUPP;
+}
+
+static inline bool nvme_unmap_token(struct nvme_dev *dev, struct request *req)
+{
+	return false;
+}
+
+#define NVME_DMA_TOKEN_MQ_OPS
+
+#endif /* CONFIG_NVME_DMA_TOKEN */
+#endif /* _NVME_PCI_DMA_TOKEN_H */
