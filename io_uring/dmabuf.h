@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef IOU_DMABUF_H
+#define IOU_DMABUF_H
+
+#include <linux/dma-token.h>
+#include <linux/io_uring_types.h>
+#include <linux/uio.h>
+
+#include "rsrc.h"
+
+#ifdef CONFIG_IO_URING_DMABUF
+
+/* What a descriptor of a dma-buf has that no iovec has. */
+struct io_regbuf_dmabuf {
+	bool	valid;
+	s32	dmabuf_fd;
+	s32	target_fd;
+};
+
+struct iovec *io_regbuf_desc_from_user(u64 array, u32 idx,
+				       struct io_regbuf_dmabuf *dmabuf,
+				       struct iovec *iov);
+int io_dmabuf_register(const struct io_regbuf_dmabuf *dmabuf,
+		       struct io_mapped_ubuf **pimu);
+int io_dmabuf_check_clone(struct io_ring_ctx *ctx);
+
+int __io_dmabuf_import_rw(struct io_kiocb *req, u64 addr, u32 len);
+int __io_dmabuf_issue(struct io_kiocb *req, u64 addr, u32 len);
+long __io_dmabuf_rw_res(struct io_kiocb *req, long res);
+bool __io_dmabuf_complete_rw(struct io_kiocb *req, long *res);
+ssize_t __io_dmabuf_read_res(struct io_kiocb *req);
+struct io_wq_work_node *io_dmabuf_iopoll_done(struct io_wq_work_node *list,
+					      int *nr_events);
+
+/* Flags that an update of this type of resource may have. */
+static inline u32 io_rsrc_update_flags(unsigned int type)
+{
+	return type == IORING_RSRC_BUFFER ? IORING_RSRC_UPDATE_EXTENDED : 0;
+}
+
+/* Fetch element @idx of an update. For a dma-buf, the iovec is an empty one. */
+static inline struct iovec *
+io_regbuf_from_user(const struct io_uring_rsrc_update2 *up, u32 idx,
+		    struct io_regbuf_dmabuf *dmabuf,
+		    const struct iovec __user *uvec, struct iovec *fast_iov,
+		    bool compat)
+{
+	if (up->flags & IORING_RSRC_UPDATE_EXTENDED)
+		return io_regbuf_desc_from_user(up->data, idx, dmabuf, fast_iov);
+	dmabuf->valid = false;
+	return iovec_from_user(uvec, 1, 1, fast_iov, compat);
+}
+
+static inline bool io_regbuf_is_dmabuf(const struct io_regbuf_dmabuf *dmabuf)
+{
+	return dmabuf->valid;
+}
+
+static inline void io_dmabuf_clear(struct io_mapped_ubuf *imu)
+{
+	imu->dma_token = NULL;
+}
+
+/* Any context, does not block: the token is freed by a worker of its own. */
+static inline void io_dmabuf_put(struct io_mapped_ubuf *imu)
+{
+	if (imu->dma_token)
+		dma_token_put(imu->dma_token);
+}
+
+/*
+ * The token of a request that was prepared with a dma-buf, or NULL. Test the
+ * opcode first, ->imu is something else for others.
+ */
+static inline struct dma_token *io_dmabuf_token(const struct io_kiocb *req)
+{
+	if (req->opcode != IORING_OP_READ_FIXED &&
+	    req->opcode != IORING_OP_WRITE_FIXED)
+		return NULL;
+	return req->imu->dma_token;
+}
+
+/* Import the buffer of a fixed read or write, of either kind. */
+static inline int io_dmabuf_import_rw(int ddir, struct iov_iter *iter,
+				      struct io_kiocb *req, u64 addr, u32 len)
+{
+	if (unlikely(req->imu->dma_token))
+		return __io_dmabuf_import_rw(req, addr, len);
+	return io_import_fixed(ddir, iter, req->imu, addr, len);
+}
+
+static inline int io_dmabuf_issue(struct io_kiocb *req, u64 addr, u32 len)
+{
+	if (likely(!io_dmabuf_token(req)))
+		return 0;
+	return __io_dmabuf_issue(req, addr, len);
+}
+
+/* What the result of an attempt means: -ESTALE if there has to be another. */
+static inline long io_dmabuf_rw_res(struct io_kiocb *req, long res)
+{
+	if (likely(res >= 0) || !io_dmabuf_token(req))
+		return res;
+	return __io_dmabuf_rw_res(req, res);
+}
+
+/* Returns true if there is another attempt, which then owns the request. */
+static inline bool io_dmabuf_complete_rw(struct io_kiocb *req, long *res)
+{
+	if (likely(*res >= 0) || !io_dmabuf_token(req))
+		return false;
+	return __io_dmabuf_complete_rw(req, res);
+}
+
+/* A read of nothing is the end of the device, or of its life. */
+static inline ssize_t io_dmabuf_read_res(struct io_kiocb *req, ssize_t res)
+{
+	if (likely(res) || !io_dmabuf_token(req))
+		return res;
+	return __io_dmabuf_read_res(req);
+}
+
+/* Polled and completed, to be retried. */
+static inline bool io_dmabuf_stale(const struct io_kiocb *req)
+{
+	return unlikely(req->cqe.res == -ESTALE) && io_dmabuf_token(req);
+}
+
+#else /* CONFIG_IO_URING_DMABUF */
+
+struct io_regbuf_dmabuf {
+};
+
+static inline u32 io_rsrc_update_flags(unsigned int type)
+{
+	return 0;
+}
+
+static inline struct iovec *
+io_regbuf_from_user(const struct io_uring_rsrc_update2 *up, u32 idx,
+		    struct io_regbuf_dmabuf *dmabuf,
+		    const struct iovec __user *uvec, struct iovec *fast_iov,
+		    bool compat)
+{
+	return iovec_from_user(uvec, 1, 1, fast_iov, compat);
+}
+
+static inline bool io_regbuf_is_dmabuf(const struct io_regbuf_dmabuf *dmabuf)
+{
+	return false;
+}
+
+static inline int io_dmabuf_register(const struct io_regbuf_dmabuf *dmabuf,
+				     struct io_mapped_ubuf **pimu)
+{
+	return -EINVAL;
+}
+
+static inline int io_dmabuf_check_clone(struct io_ring_ctx *ctx)
+{
+	return 0;
+}
+
+static inline void io_dmabuf_clear(struct io_mapped_ubuf *imu)
+{
+}
+
+static inline void io_dmabuf_put(struct io_mapped_ubuf *imu)
+{
+}
+
+static inline struct dma_token *io_dmabuf_token(const struct io_kiocb *req)
+{
+	return NULL;
+}
+
+static inline int io_dmabuf_import_rw(int ddir, struct iov_iter *iter,
+				      struct io_kiocb *req, u64 addr, u32 len)
+{
+	return io_import_fixed(ddir, iter, req->imu, addr, len);
+}
+
+static inline int io_dmabuf_issue(struct io_kiocb *req, u64 addr, u32 len)
+{
+	return 0;
+}
+
+static inline long io_dmabuf_rw_res(struct io_kiocb *req, long res)
+{
+	return res;
+}
+
+static inline bool io_dmabuf_complete_rw(struct io_kiocb *req, long *res)
+{
+	return false;
+}
+
+static inline ssize_t io_dmabuf_read_res(struct io_kiocb *req, ssize_t res)
+{
+	return res;
+}
+
+static inline bool io_dmabuf_stale(const struct io_kiocb *req)
+{
+	return false;
+}
+
+static inline struct io_wq_work_node *
+io_dmabuf_iopoll_done(struct io_wq_work_node *list, int *nr_events)
+{
+	return list;
+}
+
+#endif /* CONFIG_IO_URING_DMABUF */
+#endif
