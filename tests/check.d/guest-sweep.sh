@@ -1,0 +1,21 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Every length and alignment, both ways, on a BAR and on host memory: with bus
+# addresses, through the host bridge and through the IOMMU; and with commands of
+# 4 MiB, whose lists of pages fill a page.
+#
+# timeout: 900
+# needs: release user guest image
+set -euo pipefail
+
+# shellcheck source=SCRIPTDIR/../guest/lib.sh
+. "$(dirname -- "$(readlink -f -- "$0")")/../guest/lib.sh"
+
+# QEMU takes no more than 1024 pages in a command, the first of them not whole.
+vm_tap 'ports-iommu' --topology ports-iommu -- 'sweep bar' 'sweep udmabuf' 'sweep heap'
+vm_tap 'switch, large commands' --topology switch --qemu -global --qemu nvme.mdts=10 -- \
+	'sweep bar --ceiling 4092' 'sweep udmabuf --ceiling 4092' 'sweep heap --ceiling 4092'
+vm_tap 'switch-pt' --topology switch-pt -- 'sweep bar --every 4'
+vm_tap 'ports' --topology ports -- 'sweep bar --every 4' 'sweep udmabuf --every 4'
+tap_end

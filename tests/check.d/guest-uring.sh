@@ -1,0 +1,18 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# What io_uring refuses, at registration and for single requests, and how requests
+# wait for an exporter that is busy.
+#
+# timeout: 600
+# needs: release user guest image
+set -euo pipefail
+
+# shellcheck source=SCRIPTDIR/../guest/lib.sh
+. "$(dirname -- "$(readlink -f -- "$0")")/../guest/lib.sh"
+# shellcheck source=SCRIPTDIR/../guest/exporter.sh
+. "$(dirname -- "$(readlink -f -- "$0")")/../guest/exporter.sh"
+
+exporter_kernel release
+exporter_tap 'ports-iommu' ports-iommu -- uring_register uring_request uring_wait
+tap_end

@@ -1,0 +1,77 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Guest programs as host tests. Source it from a script in tests/check.d:
+#
+#   vm_tap NAME [OPTION...] -- 'PROGRAM [ARGUMENT...]'...
+#       boots one machine (OPTIONs are those of tests/vm/run), runs the programs in
+#       it, one after the other, and prints their test points, numbered on and with
+#       NAME in front. How the machine itself ended (kernel warning, leak, hang) is
+#       one more point. --seconds N is the limit of one program (120).
+#   vm_drive SIZE
+#       sets $drive to an empty sparse image, removed at the end.
+#   tap_end
+#       prints the plan; its status is the script's.
+#
+# Whatever could hide a failure is a failure: a program that was not started, did
+# not end, has no plan or another number of points than planned, or whose exit
+# status does not fit its points.
+
+guest_top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
+guest_points=0
+guest_failed=0
+guest_passed=0
+guest_tmp=$(mktemp -d "${TMPDIR:-/tmp}/bario-guest.XXXXXX")
+trap 'rm -rf "$guest_tmp"' EXIT
+
+# Each argument is a command line; runs in the guest.
+# shellcheck disable=SC2016
+guest_script='
+limit=$1
+shift
+for line; do
+	echo "##begin $line"
+	timeout -k 10 "$limit" $line </dev/null 2>&1
+	echo "##end $? $line"
+done
+echo "##done"
+'
+
+vm_drive() {
+	drive=$guest_tmp/drive.img
+	rm -f "$drive"
+	truncate -s "$1" "$drive"
+}
+
+vm_tap() {
+	local name=$1 seconds=120 status=0 out=$guest_tmp/out options=()
+
+	shift
+	while [[ $1 != -- ]]; do
+		if [[ $1 == --seconds ]]; then
+			seconds=$2
+			shift
+		else
+			options+=("$1")
+		fi
+		shift
+	done
+	shift
+	"$guest_top/tests/vm/run" "${options[@]}" -- \
+		sh -c "$guest_script" guest "$seconds" "$@" >"$out" || status=$?
+	printf '%s\n' "$@" >"$guest_tmp/lines"
+	awk -v name="$name" -v first="$guest_points" -v status="$status" \
+		-v tally="$guest_tmp/tally" -f "$guest_top/tests/guest/merge.awk" \
+		"$guest_tmp/lines" "$out"
+	read -r guest_points passed failed <"$guest_tmp/tally"
+	guest_passed=$((guest_passed + passed))
+	guest_failed=$((guest_failed + failed))
+}
+
+tap_end() {
+	echo "1..$guest_points"
+	if [[ $guest_failed -gt 0 ]]; then
+		return 1
+	fi
+	[[ $guest_passed -gt 0 ]] || return 4
+}
