@@ -219,14 +219,14 @@ static int dma_token_publish(struct dma_token *token, struct sg_table *sgt)
 	if (!wait)
 		return -EAGAIN;
 
-	if (dma_token_sgt_bounced(token->dev, sgt))
-		return -EOPNOTSUPP;
-
+	/* first the driver, which finds out whether the table is sound */
 	map = token->ops->map(token, sgt);
 	if (IS_ERR(map))
 		return PTR_ERR(map);
 
-	ret = dma_map_init(map, token, sgt);
+	ret = -EOPNOTSUPP;
+	if (!dma_token_sgt_bounced(token->dev, sgt))
+		ret = dma_map_init(map, token, sgt);
 	if (ret) {
 		token->ops->unmap(map);
 		return ret;

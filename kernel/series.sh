@@ -312,7 +312,8 @@ tree_find()
 	realpath -m -- "${1:-${BARIO_LINUX:-$(bario_build_dir)/linux}}"
 }
 
-# One at a time for each tree; what runs below a holder has its lock.
+# One at a time for each tree; what runs below a holder has its lock. The checks have
+# output folders of their own, and locks of their own, so that nobody waits for them.
 tree_lock()
 {
 	local file=${BARIO_LOCK:-$tree.lock}

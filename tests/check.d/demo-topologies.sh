@@ -3,7 +3,7 @@
 #
 # The main job in every topology, 16 MiB a block size, and a part of it on the debug
 # kernel; and what the demo refuses, in one sentence.
-# timeout: 900
+# timeout: 1500
 # needs: release debug user image
 set -euo pipefail
 

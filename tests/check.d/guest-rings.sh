@@ -11,6 +11,6 @@ set -euo pipefail
 . "$(dirname -- "$(readlink -f -- "$0")")/../guest/lib.sh"
 
 for topology in ports-iommu switch ports; do
-	vm_tap "$topology" --topology "$topology" -- rings ranges
+	vm_tap "$topology" --topology "$topology" -- rings ranges disks
 done
 tap_end

@@ -14,5 +14,5 @@ set -euo pipefail
 . "$(dirname -- "$(readlink -f -- "$0")")/../guest/exporter.sh"
 
 exporter_kernel release
-exporter_tap 'ports-iommu' ports-iommu -- uring_register uring_request uring_wait
+exporter_tap 'ports-iommu' ports-iommu -- uring_register uring_request uring_wait uring_stale
 tap_end

@@ -65,10 +65,13 @@ git_clean() { [[ -z $(t status --porcelain) && -z $(find "$tree" -name '*.rej' -
 
 version=6.12.117-1~deb12u1
 copy_top
-first_hook=$(lines | cut -d ' ' -f 1 |
-	while read -r hook; do ! grep -q '^@@ ' "$top/$hook" || echo "$hook"; done | sed -n 1p)
+# A line that has both a diff and a source file of ours, to work on.
+while read -r hook files; do
+	our_file=$(tr ' ' '\n' <<<"$files" | grep '^block/.*\.c$' | sed -n 1p || true)
+	[[ -z $our_file ]] || ! grep -q '^@@ ' "$top/$hook" || break
+done < <(lines)
+first_hook=$hook
 first_place=$(awk '/^diff --git / { print substr($3, 3); exit }' "$top/$first_hook")
-our_file=$(lines | tr ' ' '\n' | grep '^block/[^/]*\.c$' | sed -n 1p)
 count=$(lines | wc -l)
 
 # There and back.

@@ -8,11 +8,7 @@
  * is compared byte by byte.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <fcntl.h>
-#include <linux/blkpg.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include "io.h"
 #include "rig.h"
@@ -377,83 +373,6 @@ static void close_in_flight(void)
 	io_uring_queue_exit(&ring);
 }
 
-/* Make /dev/nvme0n1p1 of a part of the drive, without writing to it. */
-static int partition(bool add, uint64_t start, uint64_t length, char *path, size_t size)
-{
-	struct blkpg_partition part = { .start = start, .length = length, .pno = 1 };
-	struct blkpg_ioctl_arg arg = {
-		.op = add ? BLKPG_ADD_PARTITION : BLKPG_DEL_PARTITION,
-		.datalen = sizeof(part), .data = &part,
-	};
-
-	snprintf(path, size, "%sp1", rig_drive_path());
-	return ioctl(drive, BLKPG, &arg) ? -errno : 0;
-}
-
-static void partitions(void)
-{
-	const uint64_t start = 3 * MIB + 4096;
-	struct io one = { .len = 512 };
-	struct io_uring ring;
-	struct rig_transfer t;
-	char path[256];
-	int fd, way, ret;
-
-	ret = partition(true, start, 64 * MIB, path, sizeof(path));
-	if (!tap_is(ret, 0, "partition: made"))
-		return;
-	fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
-	if (!tap_ok(fd >= 0, "partition: opened %s", path))
-		return;
-	new_ring(&ring, 0);
-	tap_is(rig_try_register(&ring, 1, mem.fd, fd), 0, "partition: registered by its file");
-	for (way = 0; way < 4; way++) {
-		t = transfer(way & 1, 64 * KIB);
-		t.plain = drive;
-		t.dev = 1 * MIB;
-		t.slot = way / 2;
-		t.file = fd;
-		t.shift = start;
-		tap_is(rig_transfer(&ring, &mem, &t), 0, "partition: %s of its file, slot of the %s",
-		       t.write ? "writes" : "reads", t.slot ? "partition" : "whole disk");
-	}
-	t = transfer(true, 64 * KIB);
-	t.slot = 1;
-	tap_is(rig_transfer(&ring, &mem, &t), 0, "partition: the whole disk by its slot");
-	one.fd = fd;
-	one.dev = 64 * MIB;
-	tap_is(io_run(&ring, &one), 0, "partition: a read at its end moves nothing");
-	io_uring_queue_exit(&ring);
-	close(fd);
-	tap_is(partition(false, 0, 0, path, sizeof(path)), 0, "partition: removed");
-}
-
-/* The registration is for one disk; another disk, or no disk, is refused. */
-static void other_files(void)
-{
-	struct io one = { .len = 4096 };
-	struct io_uring ring;
-
-	new_ring(&ring, 0);
-	one.fd = open("/dev/ram0", O_RDWR | O_DIRECT | O_CLOEXEC);
-	if (one.fd < 0) {
-		tap_skip("another disk", "no /dev/ram0");
-	} else {
-		tap_is(io_run(&ring, &one), -EBADF, "another disk: read");
-		one.write = true;
-		tap_is(io_run(&ring, &one), -EBADF, "another disk: write");
-		close(one.fd);
-	}
-	one.fd = open("/tmp", O_TMPFILE | O_RDWR | O_DIRECT, 0600);
-	if (one.fd < 0) {
-		tap_skip("a file that is no disk", "tmpfs has no O_DIRECT");
-	} else {
-		tap_is(io_run(&ring, &one), -EBADF, "a file that is no disk: write");
-		close(one.fd);
-	}
-	io_uring_queue_exit(&ring);
-}
-
 int main(void)
 {
 	drive = rig_open_drive();
@@ -467,8 +386,6 @@ int main(void)
 	unregister_in_flight();
 	update_in_flight();
 	close_in_flight();
-	partitions();
-	other_files();
 	rig_free_memory(&mem);
 	return tap_done();
 }

@@ -165,13 +165,13 @@ static void end_of_drive(void)
 	row(mem.cpu[4096], 0, "a read across the end: no more than that");
 }
 
-static int nowait(void)
+static int nowait(uint32_t len)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
 	struct io_uring_cqe *cqe;
 	int ret;
 
-	io_uring_prep_read_fixed(sqe, drive, NULL, 512, 0, DMABUF);
+	io_uring_prep_read_fixed(sqe, drive, NULL, len, 0, DMABUF);
 	sqe->rw_flags = RWF_NOWAIT;
 	sqe->flags = how;
 	io_uring_sqe_set_data(sqe, NULL);
@@ -196,9 +196,14 @@ static double seconds(void)
 /* Answered at once, and as soon as access is back the same slot works. */
 static void revoked(void)
 {
+	uint32_t two_commands = rig_drive_ceiling() + 4096;
 	double start;
 
-	row(nowait(), 512, "RWF_NOWAIT");
+	row(nowait(512), 512, "RWF_NOWAIT");
+	/* A worker's request may wait all the same, as with ordinary memory. */
+	row(nowait(two_commands), how & IOSQE_ASYNC ? two_commands : -EAGAIN,
+	    "RWF_NOWAIT, more than a command moves");
+	row(run(drive, false, 0, two_commands, 0), two_commands, "more than a command moves");
 	if (bario_dev_memory(mem.bar.dev, false, NULL))
 		tap_bail("memory decode cannot be switched off");
 	start = seconds();
@@ -206,15 +211,15 @@ static void revoked(void)
 	row(run(drive, true, 0, 512, MIB), -ENODEV, "a write while the exporter has revoked");
 	row(run(drive, false, 0, 0, 0), 0, "a read of nothing while the exporter has revoked");
 	tap_ok(seconds() - start < 5, "%s: no hang while the exporter has revoked", kind);
-	row(nowait(), -EAGAIN, "RWF_NOWAIT while the exporter has revoked");
+	row(nowait(512), -EAGAIN, "RWF_NOWAIT while the exporter has revoked");
 	if (bario_dev_memory(mem.bar.dev, true, NULL))
 		tap_bail("memory decode cannot be switched on");
-	row(nowait(), -EAGAIN, "RWF_NOWAIT before there is a mapping");
+	row(nowait(512), -EAGAIN, "RWF_NOWAIT before there is a mapping");
 	rig_fill_drive(drive, 9, 0, 4096);
 	memset(mem.cpu, 0, 4096);
 	works("a read when access is back");
 	row(bario_pattern_check(mem.cpu, 4096, 9, 0, NULL), 0, "the data when access is back");
-	row(nowait(), 512, "RWF_NOWAIT when there is a mapping");
+	row(nowait(512), 512, "RWF_NOWAIT when there is a mapping");
 }
 
 /* Opcodes that know fixed buffers, but not these. */

@@ -144,7 +144,7 @@ static void linked(void)
 	io_uring_queue_exit(&ring);
 }
 
-static void nowait(void)
+static void nowait(unsigned int flags)
 {
 	struct io_uring_sqe *sqe;
 	struct io io = request();
@@ -152,11 +152,13 @@ static void nowait(void)
 
 	new_ring(&ring, 0);
 	busy();
+	io.flags = flags;
 	io_queue(&ring, &io);
 	sqe = &ring.sq.sqes[(ring.sq.sqe_tail - 1) & *ring.sq.kring_mask];
 	sqe->rw_flags = RWF_NOWAIT;
 	io_uring_submit(&ring);
-	tap_is(io_wait(&ring, &io) ?: io.res, -EAGAIN, "RWF_NOWAIT does not wait");
+	tap_is(io_wait(&ring, &io) ?: io.res, -EAGAIN, "RWF_NOWAIT does not wait (%#x)",
+	       flags);
 	idle();
 	io_uring_queue_exit(&ring);
 }
@@ -361,7 +363,8 @@ int main(void)
 		tap_skip("IOPOLL", "%s has no poll queues", rig_drive_path());
 	}
 	linked();
-	nowait();
+	nowait(0);
+	nowait(IOSQE_ASYNC);
 	cancelled();
 	link_timeout();
 	ring_closed(0);

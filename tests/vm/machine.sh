@@ -238,6 +238,7 @@ fail_with() {
 	local status=$1 message=$2 shown
 
 	keep_log
+	decided=true
 	printf 'tests/vm/run: %s\n' "$message" >&2
 	case $status in
 	92) shown=$("$here/klog" "$kept" "${allowed[@]}" | head -n 40) ;;
@@ -250,7 +251,6 @@ fail_with() {
 }
 
 machine_verdict() {
-	trap - ERR
 	if grep -q 'Kernel panic - not syncing' "$dir/console.log"; then
 		fail_with 93 'the kernel panicked'
 	fi
@@ -263,5 +263,6 @@ machine_verdict() {
 	"$here/klog" "$dir/console.log" "${allowed[@]}" >/dev/null ||
 		fail_with 92 'the kernel complained'
 	[[ -z $log ]] || cp -- "$dir/console.log" "$log"
+	decided=true
 	exit "$guest_status"
 }

@@ -148,19 +148,16 @@ static bool any_lost(struct bario_trace *trace)
 	return false;
 }
 
-/* " name: " in a line, and what follows; NULL when it is another event's */
+/* What follows "task-pid [cpu] flags time: name: "; NULL when it is another event's */
 static char *event_text(char *line, const char *event)
 {
 	size_t len = strlen(event);
-	char *p;
+	char *p = line[0] == '#' ? NULL : strstr(line, "] ");
 
-	if (line[0] == '#')
+	p = p ? strstr(p, ": ") : NULL;
+	if (!p || strncmp(p + 2, event, len) || strncmp(p + 2 + len, ": ", 2))
 		return NULL;
-	for (p = line; (p = strstr(p, event)); p += len) {
-		if (p > line && p[-1] == ' ' && !strncmp(p + len, ": ", 2))
-			return p + len + 2;
-	}
-	return NULL;
+	return p + 2 + len + 2;
 }
 
 /* Go through the recorded lines: count those of @event, keep the last in @out */

@@ -325,12 +325,13 @@ static void test_trace(void)
 		  "  demo-1 [001] ..... 2.0: map: drive=nvme1n1 kind=bus-address dma=0x2000\n");
 	put_trace("per_cpu/cpu0/stats", "entries: 1\noverrun: 0\ndropped events: 0\n");
 	tap_is(bario_trace_count(trace, "unmap", &err), 1, "events of one name are counted");
+	tap_is(bario_trace_count(trace, "map", &err), 2, "... those that only mention it are not");
 	tap_is(bario_trace_last(trace, "map", line, sizeof(line), &err), 0, "the last event");
 	tap_ok(!bario_trace_field(line, "drive", value, sizeof(value)) && !strcmp(value, "nvme1n1"), "... its fields");
 	tap_is(bario_trace_field(line, "kind", value, sizeof(value)), -ENAMETOOLONG, "a field that is too long");
 	tap_is(bario_trace_field(line, "rive", value, sizeof(value)), -ENOENT, "half a name is none");
 	tap_is(bario_trace_last(trace, "nothing", line, sizeof(line), &err), -ENOENT, "an event that did not come");
-	put_trace("per_cpu/cpu1/stats", "entries: 1\noverrun: 5\n");
+	put_trace("per_cpu/cpu1/stats", "entries: 1\ndropped events: 5\n");
 	tap_is(bario_trace_count(trace, "map", &err), -EOVERFLOW, "lost events are no count");
 	tap_is(bario_trace_clear(trace), 0, "clear");
 	tap_is(bario_trace_last(trace, "map", line, sizeof(line), &err), -ENOENT, "... leaves none");
