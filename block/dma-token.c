@@ -297,14 +297,13 @@ int dma_token_prepare(struct dma_token *token)
 	dma_resv_unlock(resv);
 	return ret;
 }
-EXPORT_SYMBOL_GPL(dma_token_prepare);
 
 /* Give back the pin of the disk and of the module that its methods are in. */
 static void dma_token_put_disk(struct dma_token *token)
 {
 	struct gendisk *disk = token->disk;
 
-	WRITE_ONCE(token->disk, NULL);
+	smp_store_release(&token->disk, NULL); /* pairs with check_file() */
 	if (disk) {
 		struct module *owner = disk->fops->owner;
 
@@ -385,7 +384,6 @@ void dma_token_put(struct dma_token *token)
 {
 	kref_put(&token->ref, dma_token_release);
 }
-EXPORT_SYMBOL_GPL(dma_token_put);
 
 /**
  * dma_token_list_init - prepare the list of tokens of a device
@@ -536,7 +534,6 @@ bool dma_token_disk_gone(struct file *file)
 
 	return disk && dma_token_disk_dead(disk);
 }
-EXPORT_SYMBOL_GPL(dma_token_disk_gone);
 
 /**
  * dma_token_check_file - may a request on this file use the token?
@@ -552,14 +549,18 @@ EXPORT_SYMBOL_GPL(dma_token_disk_gone);
 int dma_token_check_file(struct dma_token *token, struct file *file)
 {
 	struct gendisk *disk = dma_token_disk(file);
+	/*
+	 * Before token->dead, which was set earlier, so that a token that loses
+	 * its disk just now is dead and not another disk's.
+	 */
+	struct gendisk *mine = smp_load_acquire(&token->disk);
 
 	if (READ_ONCE(token->dead))
 		return -ENODEV;
-	if (!disk || disk != READ_ONCE(token->disk))
+	if (!disk || disk != mine)
 		return -EBADF;
 	return dma_token_disk_dead(disk) ? -ENODEV : 0;
 }
-EXPORT_SYMBOL_GPL(dma_token_check_file);
 
 static int dma_token_dir(struct dma_buf *dmabuf)
 {
@@ -593,7 +594,8 @@ static int dma_token_check_target(struct file *target)
 		return -EOPNOTSUPP;
 	if (!(target->f_flags & O_DIRECT))
 		return -EINVAL;
-	if (dma_token_disk_dead(disk))
+	/* capacity 0 may also be a format that the driver will refuse */
+	if (test_bit(GD_DEAD, &disk->state))
 		return -ENODEV;
 	return 0;
 }
@@ -669,6 +671,8 @@ struct dma_token *dma_token_create(struct file *target, struct dma_buf *dmabuf)
 
 	q = token->disk->queue;
 	ret = q->mq_ops->dma_token_attach(q, token);
+	if (!ret && dma_token_disk_gone(target))
+		ret = -ENODEV;
 	if (!ret)
 		ret = dma_token_first_map(token);
 	if (ret) {
@@ -677,7 +681,6 @@ struct dma_token *dma_token_create(struct file *target, struct dma_buf *dmabuf)
 	}
 	return token;
 }
-EXPORT_SYMBOL_GPL(dma_token_create);
 
 static int __init dma_token_init(void)
 {

@@ -36,10 +36,10 @@
  * the issuer has put it on the poll list, so after it is done with it.
  *
  * An attempt leaves nothing behind for the next one. The iterator is built anew
- * from the SQE's address and length, ->ki_pos moves with success only, ->ki_flags
- * and the completion handler are set by each issue, and what has to be given
- * back per attempt (freeze protection) the completion handlers have given back
- * before they ask for a retry.
+ * from the SQE's address and length, ->ki_pos moves with success only, and
+ * ->ki_flags and the completion handler are set by each issue. Freeze protection,
+ * which would have to be given back per attempt, is taken for regular files only,
+ * and tokens are for block devices.
  */
 #include <linux/dma-buf.h>
 #include <linux/errno.h>
@@ -230,6 +230,9 @@ static int io_dmabuf_wait_map(struct io_kiocb *req, struct dma_token *token)
 		ret = dma_token_prepare(token);
 		if (ret != -EAGAIN)
 			return ret;
+		/* the exporter may be busy for longer than the disk lives */
+		if (dma_token_disk_gone(req->file))
+			return -ENODEV;
 		if (fatal_signal_pending(current) || io_wq_worker_stopped() ||
 		    io_dmabuf_cancelled(req))
 			return -ECANCELED;
@@ -244,8 +247,9 @@ static int io_dmabuf_wait_map(struct io_kiocb *req, struct dma_token *token)
  * Called for each attempt, now that the file is known.
  *
  * -EAGAIN takes a request to io-wq, except for REQ_F_NOWAIT, for which it is
- * the result. Never return it to a worker otherwise: it isn't retried there, or
- * in a tight loop if the ring is polled.
+ * the result: such a request uses a mapping but never makes one. Never return it
+ * to a worker otherwise: it isn't retried there, or in a tight loop if the ring is
+ * polled.
  */
 int __io_dmabuf_issue(struct io_kiocb *req, u64 addr, u32 len)
 {
@@ -284,9 +288,9 @@ long __io_dmabuf_rw_res(struct io_kiocb *req, long res)
 	return req->flags & REQ_F_NOWAIT ? -EAGAIN : -ESTALE;
 }
 
-ssize_t __io_dmabuf_read_res(struct io_kiocb *req)
+ssize_t __io_dmabuf_read_res(struct io_kiocb *req, ssize_t res)
 {
-	return dma_token_disk_gone(req->file) ? -ENODEV : 0;
+	return dma_token_disk_gone(req->file) ? -ENODEV : res;
 }
 
 /*
@@ -302,6 +306,11 @@ static void io_dmabuf_retry_tw(struct io_kiocb *req, struct io_tw_state *ts)
 {
 	struct io_ring_ctx *ctx = req->ctx;
 
+	/* a linked timeout may hold the other reference, and have run out */
+	if (io_dmabuf_cancelled(req) || percpu_ref_is_dying(&ctx->refs)) {
+		io_req_task_queue_fail(req, -ECANCELED);
+		return;
+	}
 	if (atomic_read_acquire(&req->refs) == 1) {
 		io_req_queue_iowq(req);
 		return;

@@ -28,7 +28,7 @@ int __io_dmabuf_import_rw(struct io_kiocb *req, u64 addr, u32 len);
 int __io_dmabuf_issue(struct io_kiocb *req, u64 addr, u32 len);
 long __io_dmabuf_rw_res(struct io_kiocb *req, long res);
 bool __io_dmabuf_complete_rw(struct io_kiocb *req, long *res);
-ssize_t __io_dmabuf_read_res(struct io_kiocb *req);
+ssize_t __io_dmabuf_read_res(struct io_kiocb *req, ssize_t res);
 struct io_wq_work_node *io_dmabuf_iopoll_done(struct io_wq_work_node *list,
 					      int *nr_events);
 
@@ -80,6 +80,16 @@ static inline struct dma_token *io_dmabuf_token(const struct io_kiocb *req)
 	return req->imu->dma_token;
 }
 
+/*
+ * A linked timeout found the request nowhere: if it is between two attempts,
+ * there is not to be another.
+ */
+static inline void io_dmabuf_cancel(struct io_kiocb *req)
+{
+	if (io_dmabuf_token(req))
+		atomic_or(IO_WQ_WORK_CANCEL, &req->work.flags);
+}
+
 /* Import the buffer of a fixed read or write, of either kind. */
 static inline int io_dmabuf_import_rw(int ddir, struct iov_iter *iter,
 				      struct io_kiocb *req, u64 addr, u32 len)
@@ -112,12 +122,15 @@ static inline bool io_dmabuf_complete_rw(struct io_kiocb *req, long *res)
 	return __io_dmabuf_complete_rw(req, res);
 }
 
-/* A read of nothing is the end of the device, or of its life. */
+/*
+ * A read that ends where it was issued: one of nothing is the end of the device,
+ * or of its life, and so may an error be.
+ */
 static inline ssize_t io_dmabuf_read_res(struct io_kiocb *req, ssize_t res)
 {
-	if (likely(res) || !io_dmabuf_token(req))
+	if (likely(res > 0) || res == -EAGAIN || !io_dmabuf_token(req))
 		return res;
-	return __io_dmabuf_read_res(req);
+	return __io_dmabuf_read_res(req, res);
 }
 
 /* Polled and completed, to be retried. */
@@ -172,6 +185,10 @@ static inline void io_dmabuf_put(struct io_mapped_ubuf *imu)
 static inline struct dma_token *io_dmabuf_token(const struct io_kiocb *req)
 {
 	return NULL;
+}
+
+static inline void io_dmabuf_cancel(struct io_kiocb *req)
+{
 }
 
 static inline int io_dmabuf_import_rw(int ddir, struct iov_iter *iter,

@@ -300,12 +300,10 @@ static void nvme_dma_token_unmap(struct dma_map *map)
  * again, so the one that waits for the commands polls.
  *
  * A reset may take the queues away meanwhile.  nvme_suspend_queue() clears
- * NVMEQ_ENABLED, and nvme_reap_pending_cqes() then goes through every
- * cq_poll_lock before any memory of a queue can be freed.  So a queue that is
- * enabled under its lock stays until the lock is dropped.  (A reset that ends
- * up with fewer queues than it began with suspends again without reaping, but
- * there is nothing in the queues yet that could keep us here.)  The test before
- * the lock is for slots whose lock was never initialised.
+ * NVMEQ_ENABLED, and nvme_free_queue() waits in nvme_dma_token_sync_kick() for
+ * whoever had found it set, so a queue that is enabled under its lock stays
+ * until the lock is dropped.  The test before the lock is for slots whose lock
+ * was never initialised.
  */
 static void nvme_dma_token_kick(struct dma_token *token)
 {
@@ -355,6 +353,13 @@ static int nvme_dma_token_attach(struct request_queue *q,
 				&nvme_dma_token_ops);
 }
 
+/* The queue is disabled and will be freed: a kick may still be inside. */
+static inline void nvme_dma_token_sync_kick(struct nvme_queue *nvmeq)
+{
+	spin_lock(&nvmeq->cq_poll_lock);
+	spin_unlock(&nvmeq->cq_poll_lock);
+}
+
 #define NVME_DMA_TOKEN_MQ_OPS	.dma_token_attach = nvme_dma_token_attach,
 
 #else /* CONFIG_NVME_DMA_TOKEN */
@@ -386,6 +391,10 @@ static inline blk_status_t nvme_map_token(struct nvme_dev *dev,
 static inline bool nvme_unmap_token(struct nvme_dev *dev, struct request *req)
 {
 	return false;
+}
+
+static inline void nvme_dma_token_sync_kick(struct nvme_queue *nvmeq)
+{
 }
 
 #define NVME_DMA_TOKEN_MQ_OPS

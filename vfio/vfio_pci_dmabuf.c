@@ -46,6 +46,7 @@
 #include <linux/dma-resv.h>
 #include <linux/file.h>
 #include <linux/kref.h>
+#include <linux/nospec.h>
 #include <linux/overflow.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -381,6 +382,8 @@ vfio_pci_dmabuf_check_request(struct vfio_pci_core_device *vdev,
 			      const struct vfio_device_feature_dma_buf *get,
 			      size_t argsz)
 {
+	unsigned int bar;
+
 	if (get->flags || !get->nr_ranges)
 		return -EINVAL;
 	if (get->open_flags & ~(O_ACCMODE | O_CLOEXEC) ||
@@ -392,10 +395,11 @@ vfio_pci_dmabuf_check_request(struct vfio_pci_core_device *vdev,
 		return -EINVAL;
 
 	/* What can be exported is what vfio_pci_core_mmap() would map. */
-	if (get->region_index >= VFIO_PCI_ROM_REGION_INDEX ||
-	    !(pci_resource_flags(vdev->pdev, get->region_index) &
-	      IORESOURCE_MEM) ||
-	    !vdev->bar_mmap_supported[get->region_index])
+	if (get->region_index >= VFIO_PCI_ROM_REGION_INDEX)
+		return -ENODEV;
+	bar = array_index_nospec(get->region_index, VFIO_PCI_ROM_REGION_INDEX);
+	if (!(pci_resource_flags(vdev->pdev, bar) & IORESOURCE_MEM) ||
+	    !vdev->bar_mmap_supported[bar])
 		return -ENODEV;
 
 	return 0;

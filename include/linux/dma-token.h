@@ -120,7 +120,7 @@ struct dma_token {
 	const struct dma_token_ops	*ops;
 	void				*driver_data;
 
-	/* private to block/dma-token.c */
+	/* private: to block/dma-token.c */
 	struct kref			ref;
 	struct dma_token_list		*list;
 	struct list_head		node;
