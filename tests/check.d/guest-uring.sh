@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # What io_uring refuses, at registration and for single requests, and how requests
-# wait for an exporter that is busy.
+# wait for an exporter that is busy and come back when they find no mapping.
 #
 # timeout: 600
 # needs: release user guest image
@@ -14,5 +14,7 @@ set -euo pipefail
 . "$(dirname -- "$(readlink -f -- "$0")")/../guest/exporter.sh"
 
 exporter_kernel release
-exporter_tap 'ports-iommu' ports-iommu -- uring_register uring_request uring_wait uring_stale
+exporter_tap 'ports-iommu' ports-iommu --full -- uring_register uring_request uring_wait uring_stale
+exporter_tap 'switch' switch -- uring_wait uring_stale
+vm_tap 'no-path' --topology no-path -- uring_register
 tap_end

@@ -19,4 +19,7 @@ exporter_tap 'debug, PCIe device' ports-iommu --bar pmr --timeout 600 --seconds 
 	vfio_export_revoke
 exporter_tap 'debug, two functions' ports-iommu "${exporter_sibling[@]}" -- vfio_export_sibling
 exporter_tap 'debug, switch' switch --timeout 600 --seconds 300 -- vfio_export_map vfio_export_revoke
+# The checker of DMA mappings gives up when an allocation of its own fails.
+exporter_tap 'debug, no memory' ports-iommu --allow-log 'cacheline tracking ENOMEM' -- \
+	vfio_export_nomem
 tap_end

@@ -33,6 +33,9 @@ refuses 'a BAR that is no power of two' --bar-size 100M
 refuses 'a BAR without unit' --bar-size 64
 refuses 'an unknown BAR device' --bar vga
 refuses 'a folder without kernel' --kernel "$scratch/two"
+mkdir "$scratch/small" && touch "$scratch/small/bzImage"
+echo CONFIG_NR_CPUS=2 >"$scratch/small/.config"
+refuses 'more processors than the kernel has' --kernel "$scratch/small" --cpus 3
 
 ends '--list works' 0 "$vm" --list
 point 'every topology has a line, NAME: what it is for' \

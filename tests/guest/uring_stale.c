@@ -9,6 +9,7 @@
  * closed meanwhile, and processes that are killed, wait for anything.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -101,9 +102,37 @@ static void new_ring(struct io_uring *ring, unsigned int flags)
 		tap_bail("a request does not work while nothing happens");
 }
 
-/* Submit @n requests that will not get to the driver. */
-static void held_up(struct io_uring *ring, struct io *ios, int n)
+/* Does no worker of this process have anything to do? */
+static bool workers_idle(void)
 {
+	char path[300], name[64], state;
+	struct dirent *entry;
+	DIR *dir = opendir("/proc/self/task");
+	bool idle = true;
+	FILE *f;
+
+	while (dir && (entry = readdir(dir))) {
+		snprintf(path, sizeof(path), "/proc/self/task/%s/stat", entry->d_name);
+		f = fopen(path, "r");
+		if (f && fscanf(f, "%*d %63s %c", name, &state) == 2 &&
+		    !strncmp(name, "(iou-wrk", 8) && state != 'S')
+			idle = false;
+		if (f)
+			fclose(f);
+	}
+	if (dir)
+		closedir(dir);
+	return idle;
+}
+
+/*
+ * Submit @n requests, of which workers issue @async, and wait until all have passed
+ * io_uring and got as far as the limit. The kernel takes an entry off the queue after
+ * the issue; a worker that is woken for a request sleeps again after it.
+ */
+static void held_up(struct io_uring *ring, struct io *ios, int n, int async)
+{
+	double end = seconds() + IO_LIMIT_S;
 	int i;
 
 	bario_trace_clear(trace);
@@ -111,20 +140,11 @@ static void held_up(struct io_uring *ring, struct io *ios, int n)
 	for (i = 0; i < n; i++)
 		io_queue(ring, &ios[i]);
 	io_uring_submit(ring);
-}
-
-/*
- * The task of a ring, or its thread, is done with the issue when the system call has
- * returned, or the queue is empty. A worker is when it has got as far as the limit;
- * @extra requests of a trace say that it has begun.
- */
-static void all_issued(struct io_uring *ring, int64_t extra)
-{
-	double end = seconds() + IO_LIMIT_S;
-
-	while ((io_uring_sq_ready(ring) || retries() < extra) && seconds() < end)
+	while (io_uring_sq_ready(ring) || retries() < async || (async && !workers_idle())) {
+		if (seconds() > end)
+			tap_bail("requests do not get to the block layer");
 		usleep(1000);
-	usleep(100000);
+	}
 }
 
 static void stale(const char *what, unsigned int setup, unsigned int flags, bool write)
@@ -141,8 +161,7 @@ static void stale(const char *what, unsigned int setup, unsigned int flags, bool
 	new_ring(&ring, setup);
 	seed = rig_transfer_fill(&mem, &t);
 	ios = rig_transfer_requests(&t);
-	held_up(&ring, ios, DEPTH);
-	all_issued(&ring, before);
+	held_up(&ring, ios, DEPTH, before);
 	took = reset();
 	tap_ok(took < 5, "%s, %s: the reset does not wait for them", what,
 	       write ? "writes" : "reads");
@@ -224,7 +243,7 @@ static void waits_for_two(void)
 	int ret;
 
 	new_ring(&ring, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN);
-	held_up(&ring, &io, 1);
+	held_up(&ring, &io, 1, 0);
 	sqe = io_uring_get_sqe(&ring);
 	io_uring_prep_nop(sqe);
 	sqe->flags = IOSQE_IO_DRAIN;
@@ -250,8 +269,7 @@ static void ring_closed(const char *what, unsigned int flags)
 	new_ring(&ring, flags);
 	for (i = 0; i < DEPTH; i++)
 		ios[i] = (struct io){ .fd = drive, .len = BLOCK, .buf = i * BLOCK };
-	held_up(&ring, ios, DEPTH);
-	all_issued(&ring, 0);
+	held_up(&ring, ios, DEPTH, 0);
 	reset();
 	start = seconds();
 	io_uring_queue_exit(&ring);
@@ -276,8 +294,7 @@ static void killed(unsigned int setup, const char *what)
 	pid = fork();
 	if (!pid) {
 		new_ring(&ring, setup);
-		held_up(&ring, &io, 1);
-		all_issued(&ring, 0);
+		held_up(&ring, &io, 1, 0);
 		if (write(ready[1], "r", 1) == 1)
 			io_wait(&ring, &io);
 		_exit(0);
