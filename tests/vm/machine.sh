@@ -8,7 +8,8 @@
 # the parent. The guest's verdict comes in by a pipe that nothing but QEMU holds,
 # so its end is QEMU's end: one read with a limit waits for both and for timeout.
 
-# shellcheck disable=SC2154 # run sets what is not set here
+# QEMU's arguments have commas, and run reads what is only set here.
+# shellcheck disable=SC2034,SC2054,SC2154
 
 # Does KVM run a processor here? A device node says little: in many containers
 # and nested machines it is there and useless. So one is made to run, from its
