@@ -22,6 +22,7 @@
 #define DMABUF 0
 #define PLAIN 1
 #define READ_ONLY 2
+#define EMPTY 3
 #define MIB (1u << 20)
 
 static struct rig_memory mem;
@@ -64,6 +65,20 @@ static void outside(void)
 	row(run(drive, false, 0, 0x7ffff000, 0), -EFAULT, "2 GiB - 4096, more than the buffer");
 	row(run(drive, false, 0, 0x7ffff001, 0), -EINVAL, "more than a request may have");
 	row(run(drive, true, 0, UINT32_MAX, 0), -EINVAL, "2^32 - 1 bytes");
+}
+
+/* Fails before it has a buffer, and must not be taken for one that has. */
+static void no_such_slot(void)
+{
+	struct io io = { .fd = drive, .flags = how, .slot = UINT16_MAX, .len = 512 };
+
+	row(io_run(&ring, &io), -EFAULT, "a read with a slot behind the table");
+	io.write = true;
+	row(io_run(&ring, &io), -EFAULT, "a write with a slot behind the table");
+	io.slot = EMPTY;
+	row(io_run(&ring, &io), -EFAULT, "a write with an empty slot");
+	io.write = false;
+	row(io_run(&ring, &io), -EFAULT, "a read with an empty slot");
 }
 
 static void nothing(void)
@@ -362,6 +377,7 @@ static void on_ring(const char *name, unsigned int setup, unsigned int flags)
 
 	works("a read");
 	outside();
+	no_such_slot();
 	nothing();
 	unaligned();
 	wrong_direction();
