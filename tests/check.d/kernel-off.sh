@@ -38,7 +38,7 @@ objcopy --update-section .text="$scratch/text" "$scratch/byte/$object"
 ends 'one changed byte is seen' 1 "$check" --compare "$tree-stock/o-stock" "$scratch/byte" "$object"
 
 copy_of call
-symbol=$(objdump -r -j .text "$scratch/call/$object" | awk '/PLT32/ { sub(/-0x.*/, "", $3); print $3; exit }')
+symbol=$(objdump -r -j .text "$scratch/call/$object" | awk '/PLT32/ && !n++ { sub(/-0x.*/, "", $3); print $3 }')
 objcopy --redefine-sym "$symbol=another_function" "$scratch/call/$object"
 ends 'a call to another function is seen' 1 "$check" --compare "$tree-stock/o-stock" "$scratch/call" "$object"
 

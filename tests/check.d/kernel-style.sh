@@ -40,6 +40,8 @@ git clone -q -s --no-checkout "$tree" "$clone"
 git -C "$clone" tag -f base "$(git -C "$tree" rev-parse base)" >/dev/null
 git -C "$clone" sparse-checkout set scripts block >/dev/null
 git -C "$clone" checkout -q bario
+# what tells checkpatch that this is the top of a kernel tree
+(cd -- "$clone" && mkdir -p Documentation arch include drivers fs init ipc kernel lib)
 export BARIO_LINUX=$clone
 ends 'the commits are clean alone' 0 "$check" --commits
 printf '%s\n' '// SPDX-License-Identifier: GPL-2.0-only' 'int bad_style( void ) { return 0; }' >"$clone/block/bad-style.c"

@@ -12,8 +12,7 @@ top=$(cd -- "$(dirname -- "$(readlink -f -- "$0")")/../.." && pwd -P)
 
 # The names of the suites, as the sources have them.
 suites() {
-	find "${BARIO_LINUX:-$top}"/{block,nvme,drivers/nvme/host,io_uring,vfio,drivers/vfio/pci} \
-		-name '*_kunit.c' -exec cat {} + 2>/dev/null |
+	find "$top/tests/kunit" -name '*_kunit.c' -exec cat {} + |
 		awk '/^static struct kunit_suite/ { in_suite = 1 }
 			in_suite && /\.name/ { split($0, part, "\""); print part[2]; in_suite = 0 }' |
 		sort -u
