@@ -82,7 +82,9 @@ static inline struct dma_token *io_dmabuf_token(const struct io_kiocb *req)
 
 /*
  * A linked timeout found the request nowhere: if it is between two attempts,
- * there is not to be another.
+ * there is not to be another. The timeout holds a reference on the request, which
+ * may have completed meanwhile. Its rsrc node, and so ->imu, is put after the last
+ * reference only, see io_free_batch_list().
  */
 static inline void io_dmabuf_cancel(struct io_kiocb *req)
 {
