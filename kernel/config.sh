@@ -8,6 +8,7 @@
 #
 #   release   kernel/config/release.config
 #   debug     that and kernel/config/debug.config
+#   kcsan     release and kernel/config/kcsan.config
 #   stock     release, for a tree that does not know our symbols
 #   off       release, with all our symbols off
 #   style     release, and our KUnit tests
@@ -41,6 +42,7 @@ config_fragment()
 	case $kind in
 	release) cat "$dir/release.config" ;;
 	debug) cat "$dir/release.config" "$dir/debug.config" ;;
+	kcsan) cat "$dir/release.config" "$dir/kcsan.config" ;;
 	stock) grep -Ev "$(config_named)" "$dir/release.config" ;;
 	partial)
 		grep -Ev "$(config_named)" "$dir/release.config"
