@@ -16,9 +16,9 @@
 #include <unistd.h>
 
 #include "exporter.h"
+#include "rig.h"
 #include "tap.h"
 
-#define MODULE "/add/dmabuf_importer.ko"
 #define IMPORTER "/dev/dmabuf_importer"
 #define WAIT_MS 10000
 
@@ -50,20 +50,6 @@ static void find_client(struct exporter *e)
 	snprintf(e->client, sizeof(e->client), "%.15s", basename(path));
 }
 
-static void load_module(void)
-{
-	int fd;
-
-	if (!access(IMPORTER, F_OK))
-		return;
-	fd = open(MODULE, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		tap_skip_all("no %s, which tests/modules builds", MODULE);
-	if (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST)
-		tap_bail("cannot load %s: %s", MODULE, strerror(errno));
-	close(fd);
-}
-
 void exporter_init(struct exporter *e)
 {
 	const char *bar = getenv("BARIO_BAR");
@@ -75,7 +61,7 @@ void exporter_init(struct exporter *e)
 		tap_skip_all("BARIO_BDF and BARIO_BAR do not name a device");
 	e->bar = strtoul(bar, NULL, 0);
 	find_client(e);
-	load_module();
+	rig_load_module("dmabuf_importer");
 	if (bario_bar_address(e->bdf, e->bar, &e->bar_phys, &e->bar_size, &err))
 		tap_bail("%s", err.msg);
 }

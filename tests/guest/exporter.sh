@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Machines for the tests of the vfio exporter, which bring the importer's module
-# along. Source it after lib.sh:
+# Machines for the tests that want the modules of tests/modules, importer and exporter.
+# Source it after lib.sh:
 #
 #   exporter_kernel release|debug
-#       builds that kernel, unless BARIO_KERNEL names another, and the module for it.
+#       builds that kernel, unless BARIO_KERNEL names another, and the modules for it.
 #   exporter_tap NAME TOPOLOGY [OPTION...] -- 'PROGRAM [ARGUMENT...]'...
 #       is vm_tap with both.
 
@@ -29,7 +29,8 @@ exporter_tap() {
 
 	shift 2
 	vm_tap "$name" --kernel "$exporter_kdir" --topology "$topology" \
-		--add "$guest_tmp/modules/dmabuf_importer.ko" "$@"
+		--add "$guest_tmp/modules/dmabuf_importer.ko" \
+		--add "$guest_tmp/modules/dmabuf_exporter.ko" "$@"
 }
 
 # A second function in the BAR device's slot, which vfio_export_sibling looks for.

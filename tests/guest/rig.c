@@ -5,6 +5,7 @@
 #include <linux/udmabuf.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "rig.h"
 #include "tap.h"
@@ -115,6 +116,23 @@ void rig_close_bar(struct rig_bar *bar)
 int rig_export(struct rig_bar *bar, const struct bario_vfio_range *ranges, unsigned int n)
 {
 	return bario_bar_export(bar->dev, bar->index, ranges, n, NULL);
+}
+
+void rig_load_module(const char *name)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/dev/%s", name);
+	if (!access(path, F_OK))
+		return;
+	snprintf(path, sizeof(path), "/add/%s.ko", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		tap_skip_all("no %s, which tests/modules builds", path);
+	if (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST)
+		tap_bail("cannot load %s: %s", path, strerror(errno));
+	close(fd);
 }
 
 /*

@@ -57,6 +57,12 @@ void rig_set_drive_ceiling(uint64_t bytes);
 /* Opened for reading and writing past the page cache. */
 int rig_open_drive(void);
 
+/*
+ * Load a module of tests/modules, whose device has its name; the machine was given it
+ * by --add. Without it the program is skipped.
+ */
+void rig_load_module(const char *name);
+
 /* Page-aligned memory, free()d by the caller. */
 void *rig_alloc(size_t size);
 

@@ -1,0 +1,20 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The moves, and the bad days, on the kernel that checks itself: five seconds of load
+# for each pace of the moves, and for revocation.
+#
+# timeout: 1800
+# needs: debug user guest image
+set -euo pipefail
+
+# shellcheck source=SCRIPTDIR/../guest/lib.sh
+. "$(dirname -- "$(readlink -f -- "$0")")/../guest/lib.sh"
+# shellcheck source=SCRIPTDIR/../guest/exporter.sh
+. "$(dirname -- "$(readlink -f -- "$0")")/../guest/exporter.sh"
+
+exporter_kernel debug
+exporter_tap 'debug, ports-iommu' ports-iommu --timeout 900 --seconds 400 -- \
+	moves waits 'days --seconds 5'
+exporter_tap 'debug, ports' ports --timeout 600 --seconds 300 -- 'moves --seconds 1' days
+tap_end

@@ -1,0 +1,21 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# An exporter that moves its memory under random, verified I/O, forgets nobody's
+# requests, and has bad days. Where there is no IOMMU the drive sees every extent.
+#
+# timeout: 900
+# needs: release user guest image
+set -euo pipefail
+
+# shellcheck source=SCRIPTDIR/../guest/lib.sh
+. "$(dirname -- "$(readlink -f -- "$0")")/../guest/lib.sh"
+# shellcheck source=SCRIPTDIR/../guest/exporter.sh
+. "$(dirname -- "$(readlink -f -- "$0")")/../guest/exporter.sh"
+
+exporter_kernel release
+exporter_tap 'ports' ports -- 'moves --seconds 3' waits days
+exporter_tap 'ports-iommu' ports-iommu -- 'moves --seconds 3' waits days
+exporter_tap 'ports-lazy' ports-lazy -- 'moves --seconds 1'
+exporter_tap 'ports, four processors' ports --cpus 4 -- 'moves --seconds 1'
+tap_end
