@@ -7,9 +7,9 @@
  *
  * The table holds one extent for each run of contiguous DMA addresses, sorted
  * by its offset in the buffer, and an end mark that carries the size, so that
- * an extent ends where the next one starts.  Every extent starts and ends on a
- * controller page: a page of the buffer is a page for the controller, and the
- * offset of a byte in its page is the same in both.
+ * an extent ends where the next one starts.  Every extent starts on a controller
+ * page, and all but the last end on one: a page of the buffer is a page for the
+ * controller, and the offset of a byte in its page is the same in both.
  *
  * The table is built in two passes over the same segments, the first of which
  * only counts, and never changes afterwards.  Nothing here knows a device, so
@@ -76,7 +76,8 @@ struct nvme_extent_builder {
 static inline int nvme_extents_add(struct nvme_extent_builder *b, u64 addr,
 				   u64 len)
 {
-	if (!len || (addr | len) & NVME_DMA_PAGE_MASK)
+	/* after a segment that ends inside a page nothing can follow */
+	if (!len || (addr | b->sum) & NVME_DMA_PAGE_MASK)
 		return -EINVAL;
 	if (addr > b->mask || len - 1 > b->mask - addr)
 		return -EINVAL;

@@ -199,6 +199,24 @@ static void prp_beyond_4g(struct kunit *test)
 	check_lists_clean(test, b);
 }
 
+/* A buffer that ends inside a page. */
+static void prp_odd_tail(struct kunit *test)
+{
+	static const struct model_seg seg[] = {
+		{ 0x10000, 0x2000 }, { 0x40000, 0x1200 },
+	};
+	static const u64 page[] = { 0x10000, 0x11000, 0x40000, 0x41000 };
+	struct buffer *b = buffer_alloc(test, ARRAY_SIZE(page));
+	u64 offset;
+
+	KUNIT_ASSERT_EQ(test, 0, model_extents(&b->x, 0x3200, U64_MAX, seg,
+					       ARRAY_SIZE(seg)));
+	memcpy(b->m.page, page, sizeof(page));
+	for (offset = 0; offset < 0x3200; offset += 4)
+		check_command(test, b, offset, 0x3200 - offset);
+	check_lists_clean(test, b);
+}
+
 static void check_lookup(struct kunit *test, struct buffer *b, u64 pos)
 {
 	const char *why = model_lookup(&b->m, &b->x, pos);
@@ -315,7 +333,10 @@ static const struct refusal refusals[] = {
 	{ "empty segment at 0", 0x1000, U64_MAX, 2,
 	  { { 0, 0 }, { 0, 0x1000 } }, -EINVAL },
 	{ "odd address", 0x1000, U64_MAX, 1, { { 0x1200, 0x1000 } }, -EINVAL },
-	{ "odd length", 0x1200, U64_MAX, 1, { { 0x1000, 0x1200 } }, -EINVAL },
+	{ "odd length", 0x2200, U64_MAX, 2,
+	  { { 0x1000, 0x1200 }, { 0x3000, 0x1000 } }, -EINVAL },
+	{ "odd length at the end", 0x2200, U64_MAX, 2,
+	  { { 0x3000, 0x1000 }, { 0x1000, 0x1200 } }, 0 },
 	{ "address above the mask", 0x1000, U32_MAX, 1,
 	  { { 0x100000000ULL, 0x1000 } }, -EINVAL },
 	{ "end above the mask", 0x2000, U32_MAX, 1,
@@ -362,6 +383,7 @@ static struct kunit_case nvme_dma_token_cases[] = {
 	KUNIT_CASE(prp_largest),
 	KUNIT_CASE(prp_sample),
 	KUNIT_CASE(prp_beyond_4g),
+	KUNIT_CASE(prp_odd_tail),
 	KUNIT_CASE(extent_lookup),
 	KUNIT_CASE(extent_lookup_many),
 	KUNIT_CASE(extent_merge),
