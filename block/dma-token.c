@@ -630,9 +630,11 @@ static int dma_token_first_map(struct dma_token *token)
 	struct dma_resv *resv = token->dmabuf->resv;
 	int ret;
 
-	ret = dma_resv_lock_interruptible(resv, NULL);
-	if (ret)
-		return ret;
+	/*
+	 * Not interruptible: attaching waited for the same lock just as long, and
+	 * the task work of another ring is reason enough for -EINTR.
+	 */
+	dma_resv_lock(resv, NULL);
 	ret = dma_token_map_locked(token);
 	dma_resv_unlock(resv);
 
@@ -653,7 +655,7 @@ static int dma_token_first_map(struct dma_token *token)
  * if the target is not a disk whose driver supports tokens, -EINVAL if it was
  * not opened O_DIRECT or the device cannot address the layout, -ENODEV if
  * either side is gone or revoked, -EREMOTEIO without a peer-to-peer path,
- * -ENOMEM, -EINTR, or what else the exporter refused with.
+ * -ENOMEM, or what else the exporter refused with.
  */
 struct dma_token *dma_token_create(struct file *target, struct dma_buf *dmabuf)
 {

@@ -28,6 +28,8 @@ struct way {
 	uint32_t window;
 	unsigned int ring_flags;
 	unsigned int sqe_flags;
+	/* A scheduler and few tags: most requests wait below io_uring, as the map goes. */
+	bool queued;
 };
 
 static const struct way ways[] = {
@@ -39,6 +41,9 @@ static const struct way ways[] = {
 	{ "DEFER_TASKRUN", 32, 32 * KIB, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, 0 },
 	{ "IOSQE_ASYNC", 32, 32 * KIB, 0, IOSQE_ASYNC },
 	{ "IOPOLL, IOSQE_ASYNC", 32, 32 * KIB, IORING_SETUP_IOPOLL, IOSQE_ASYNC },
+	{ "mq-deadline", 128, 16 * KIB, 0, 0, true },
+	{ "mq-deadline, IOPOLL", 128, 16 * KIB, IORING_SETUP_IOPOLL, 0, true },
+	{ "mq-deadline, SQPOLL", 128, 16 * KIB, IORING_SETUP_SQPOLL, 0, true },
 };
 
 static int drive;
@@ -65,6 +70,9 @@ static void run(struct mover *m, const struct way *way, unsigned int period_us, 
 	char what[96];
 
 	snprintf(what, sizeof(what), "%s, a move every %u ms", way->name, period_us / 1000);
+	if (way->queued && (!rig_queue_setting("scheduler", "mq-deadline") ||
+			    !rig_queue_setting("nr_requests", "4")))
+		tap_bail("this kernel has no mq-deadline");
 	mover_start(m, period_us);
 	churn_start(&c);
 	usleep(seconds * 1e6);
@@ -72,6 +80,8 @@ static void run(struct mover *m, const struct way *way, unsigned int period_us, 
 	tap_ok(churn_wait(&c, 2 * way->depth), "%s: requests go on", what);
 	mover_stop(m);
 	churn_stop(&c);
+	if (way->queued)
+		rig_queue_setting("scheduler", "none");
 	tap_ok(churn_held(&c), "%s: %s", what, churn_text(&c));
 	judge_mover(m, what);
 }
@@ -93,7 +103,7 @@ static void periods(double seconds)
 
 static void layout(unsigned int nr, uint64_t len)
 {
-	const struct way way = { "", 8, 64 * KIB, 0, 0 };
+	const struct way way = { .depth = 8, .window = 64 * KIB };
 	struct churn c = { .drive = drive, .depth = way.depth };
 	struct mover m;
 	char what[64];

@@ -118,6 +118,17 @@ int rig_export(struct rig_bar *bar, const struct bario_vfio_range *ranges, unsig
 	return bario_bar_export(bar->dev, bar->index, ranges, n, NULL);
 }
 
+bool rig_queue_setting(const char *name, const char *value)
+{
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/block/%s/queue/%s", strrchr(rig_drive_path(), '/') + 1,
+		 name);
+	f = fopen(path, "w");
+	return f && fputs(value, f) >= 0 && !fclose(f);
+}
+
 void rig_load_module(const char *name)
 {
 	char path[64];

@@ -134,26 +134,17 @@ static void stopped(void)
 	close(pipes[1]);
 }
 
-static bool queue_setting(const char *name, const char *value)
-{
-	char path[128];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/sys/block/%s/queue/%s", strrchr(rig_drive_path(), '/') + 1,
-		 name);
-	f = fopen(path, "w");
-	return f && fputs(value, f) >= 0 && !fclose(f);
-}
-
 static void in_scheduler(void)
 {
-	if (!queue_setting("scheduler", "mq-deadline") || !queue_setting("nr_requests", "4")) {
+	if (!rig_queue_setting("scheduler", "mq-deadline") || !rig_queue_setting("nr_requests", "4")) {
 		tap_skip("requests in a scheduler's queue", "this kernel has no mq-deadline");
 		return;
 	}
 	forgotten("a scheduler's queue, reads", false, 256, 0, 0);
 	forgotten("a scheduler's queue, writes", true, 256, 0, 0);
-	queue_setting("scheduler", "none");
+	forgotten("a scheduler's queue, polled", false, 256, IORING_SETUP_IOPOLL, 0);
+	forgotten("a scheduler's queue, polled writes", true, 256, IORING_SETUP_IOPOLL, 0);
+	rig_queue_setting("scheduler", "none");
 }
 
 /* How long the drain itself takes, at most and on average, of some moves under load. */

@@ -153,6 +153,7 @@ static bool has_id(const char *bdf, const char *id)
 	return !strcmp(both, id);
 }
 
+/* Of several the first: machines with more add theirs behind it. */
 static void find_bar_device(char *bdf, size_t size)
 {
 	const char *id = getenv("VM_BAR_ID"), *bar = getenv("BARIO_BAR");
@@ -163,7 +164,8 @@ static void find_bar_device(char *bdf, size_t size)
 		broken("no PCI, or nothing says which BAR is meant");
 	bdf[0] = 0;
 	while ((de = readdir(dir)))
-		if (has_id(de->d_name, id) && has_bar(de->d_name, atoi(bar)))
+		if (has_id(de->d_name, id) && has_bar(de->d_name, atoi(bar)) &&
+		    (!bdf[0] || strcmp(de->d_name, bdf) < 0))
 			snprintf(bdf, size, "%.*s", (int)size - 1, de->d_name);
 	closedir(dir);
 	if (!bdf[0])

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * This test will widen the gaps that races need.
+ *
+ *   races [SECONDS]
+ *
+ * The module faultpoint holds up a function now and then: between a map and its
+ * publication, lookup and use, dispatch and lookup, completion and retry, drain and
+ * unmap, release and detach. One after the other, for about SECONDS each (1), while a
+ * buffer moves as fast as it can under verified I/O, and others register and empty
+ * slots, close rings with requests in flight, and are killed with them.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "churn.h"
+#include "mover.h"
+#include "tap.h"
+
+#define KIB 1024u
+#define MIB (1024u * KIB)
+#define HITS "/sys/module/faultpoint/parameters/hits"
+
+static struct mover m, other;
+static int drive;
+static atomic_bool stop;
+static unsigned long registered, closed, killed, failed;
+
+/* A function, and the gap in front of it, which few requests may pass. */
+static const struct point {
+	const char *symbol;
+	const char *gap;
+	enum { COMMON, NO_SCHEDULER, RARE } kind;
+} points[] = {
+	{ "nvme_queue_rq", "issue and dispatch", COMMON },
+	{ "nvme_queue_rqs", "plug and dispatch", NO_SCHEDULER },
+	{ "nvme_pci_complete_rq", "the drive's completion and the put", COMMON },
+	{ "nvme_unmap_data", "completion and the put", COMMON },
+	{ "dma_token_prepare", "a missing map and a new one", COMMON },
+	{ "dma_token_map_locked", "the lock and the map", COMMON },
+	{ "nvme_dma_token_map", "the exporter's map and the driver's", COMMON },
+	{ "percpu_ref_init", "map and publication", COMMON },
+	{ "dma_token_move_notify", "the exporter's call and the end of the map", COMMON },
+	{ "dma_map_drain", "the pointer's end and the kill", COMMON },
+	{ "dma_map_drained", "the last put and the waiter", COMMON },
+	{ "nvme_dma_token_unmap", "drain and unmap", COMMON },
+	{ "nvme_dma_token_kick", "two looks of a drain", COMMON },
+	{ "io_dmabuf_retry", "completion and retry", COMMON },
+	{ "io_dmabuf_retry_tw", "retry and task work", RARE },
+	{ "io_req_queue_iowq", "retry and worker", COMMON },
+	{ "io_wq_submit_work", "worker and issue", COMMON },
+	{ "__io_dmabuf_issue", "preparation and issue", COMMON },
+	{ "__io_dmabuf_complete_rw", "the end of the bio and the request's", RARE },
+	{ "io_dmabuf_iopoll_done", "poll and what comes of it", COMMON },
+	{ "dma_token_free_work", "the last reference and the worker", COMMON },
+	{ "dma_token_detach", "list and detach", COMMON },
+	{ "dma_token_attach", "registration and attach", COMMON },
+};
+
+static long read_hits(void)
+{
+	FILE *f = fopen(HITS, "r");
+	long n = -1;
+
+	if (!f)
+		return -1;
+	if (fscanf(f, "%ld", &n) != 1)
+		n = -1;
+	fclose(f);
+	return n;
+}
+
+static bool point_set(const struct point *p)
+{
+	char params[128];
+	int fd = open("/add/faultpoint.ko", O_RDONLY | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		tap_skip_all("no /add/faultpoint.ko, which tests/modules builds");
+	snprintf(params, sizeof(params), "symbols=%s percent=%d", p->symbol,
+		 p->kind == RARE ? 100 : 50);
+	ret = syscall(SYS_finit_module, fd, params, 0) ? -errno : 0;
+	close(fd);
+	if (ret == -ENOEXEC || ret == -ENOENT)
+		return false;
+	if (ret)
+		tap_bail("faultpoint at %s: %s", p->symbol, strerror(-ret));
+	return true;
+}
+
+static void point_clear(void)
+{
+	if (syscall(SYS_delete_module, "faultpoint", 0))
+		tap_bail("faultpoint stays: %s", strerror(errno));
+}
+
+/*
+ * Registrations end in a worker, and the checker of the DMA API counts to seven how
+ * often a place is mapped.
+ */
+static void few_left(void)
+{
+	while (mover_status(&other).attaches > 3)
+		usleep(1000);
+}
+
+static void *register_loop(void *arg)
+{
+	struct io_uring ring;
+
+	rig_ring(&ring, 8, 0);
+	while (!atomic_load(&stop)) {
+		few_left();
+		failed += rig_try_register(&ring, 0, other.mem.fd, drive) != 0;
+		failed += bario_ring_clear(ring.ring_fd, 0, NULL) != 0;
+		registered++;
+	}
+	io_uring_queue_exit(&ring);
+	return arg;
+}
+
+static void submit_some(struct io_uring *ring, struct io *ios, unsigned int n)
+{
+	unsigned int i;
+
+	/* reads, to a part that nobody looks at */
+	for (i = 0; i < n; i++) {
+		ios[i] = (struct io){
+			.fd = drive, .buf = i * 64 * KIB, .len = 64 * KIB,
+			.flags = i & 1 ? IOSQE_ASYNC : 0,
+		};
+		io_queue(ring, &ios[i]);
+	}
+	io_uring_submit(ring);
+}
+
+static void *close_loop(void *arg)
+{
+	static const unsigned int flags[] = {
+		0, IORING_SETUP_IOPOLL, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+	};
+	struct io_uring ring;
+	struct io ios[8];
+
+	while (!atomic_load(&stop)) {
+		few_left();
+		rig_ring(&ring, 8, flags[closed % 3]);
+		rig_register(&ring, 0, &other.mem, drive);
+		submit_some(&ring, ios, 8);
+		io_uring_queue_exit(&ring);
+		closed++;
+	}
+	return arg;
+}
+
+static void victim(void)
+{
+	struct io_uring ring;
+	struct io ios[8];
+
+	rig_ring(&ring, 8, 0);
+	/* -EINTR if it is killed just then */
+	if (rig_try_register(&ring, 0, other.mem.fd, drive))
+		_exit(0);
+	for (;;) {
+		submit_some(&ring, ios, 8);
+		io_wait_all(&ring, ios, 8);
+	}
+}
+
+/* Not from a thread that another one's locks could be copied from: the main one. */
+static void kill_one(void)
+{
+	pid_t child;
+
+	few_left();
+	child = fork();
+
+	if (!child)
+		victim();
+	if (child < 0)
+		return;
+	usleep(60000);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	killed++;
+}
+
+static void run(const struct point *p, double seconds)
+{
+	struct churn c[3] = {
+		{ .mem = &m.mem, .drive = drive, .depth = 24, .window = 32 * KIB, .dev = 8 * MIB },
+		{ .mem = &m.mem, .drive = drive, .depth = 24, .window = 32 * KIB, .dev = 16 * MIB,
+		  .buf = 1 * MIB, .ring_flags = IORING_SETUP_IOPOLL },
+		{ .mem = &m.mem, .drive = drive, .depth = 24, .window = 32 * KIB, .dev = 24 * MIB,
+		  .buf = 2 * MIB, .sqe_flags = IOSQE_ASYNC },
+	};
+	static const char *const how[] = { "", ", polled", ", by workers" };
+	pthread_t registrar, closer;
+	long hits;
+	int i;
+
+	if (!point_set(p)) {
+		tap_skip(p->gap, "no function %s to hold up in this kernel", p->symbol);
+		return;
+	}
+	/* with a scheduler and few tags most requests wait below io_uring as the map goes */
+	if (!rig_queue_setting("scheduler", p->kind == NO_SCHEDULER ? "none" : "mq-deadline") ||
+	    !rig_queue_setting("nr_requests", "16"))
+		tap_bail("this kernel has no mq-deadline");
+	registered = closed = killed = failed = 0;
+	atomic_store(&stop, false);
+	mover_start(&m, 500);
+	mover_start(&other, 2000);
+	for (i = 0; i < 3; i++)
+		churn_start(&c[i]);
+	pthread_create(&registrar, NULL, register_loop, NULL);
+	pthread_create(&closer, NULL, close_loop, NULL);
+	for (i = 0; i < seconds / 0.06; i++)
+		kill_one();
+	atomic_store(&stop, true);
+	pthread_join(registrar, NULL);
+	pthread_join(closer, NULL);
+	for (i = 0; i < 3; i++)
+		churn_wait(&c[i], 1);
+	mover_stop(&m);
+	mover_stop(&other);
+	for (i = 0; i < 3; i++) {
+		churn_stop(&c[i]);
+		tap_ok(churn_held(&c[i]), "between %s%s: %s", p->gap, how[i],
+		       churn_text(&c[i]));
+	}
+	hits = read_hits();
+	point_clear();
+	if (!hits && p->kind == RARE) {
+		tap_skip(p->gap, "this time nothing came that way");
+		return;
+	}
+	tap_ok(hits > 0 && !failed && m.moves && !mover_status(&m).late &&
+	       !mover_status(&other).late,
+	       "between %s: held up %ld times; %lu moves, %lu registrations (%lu failed), %lu rings closed, %lu processes killed",
+	       p->gap, hits, m.moves, registered, failed, closed, killed);
+}
+
+int main(int argc, char **argv)
+{
+	double seconds = argc > 1 ? atof(argv[1]) : 1;
+	size_t i;
+
+	drive = rig_open_drive();
+	mover_create(&m, 512, 8 * KIB);
+	mover_create(&other, 64, 8 * KIB);
+	for (i = 0; i < sizeof(points) / sizeof(points[0]); i++)
+		run(&points[i], seconds);
+	mover_destroy(&m);
+	mover_destroy(&other);
+	return tap_done();
+}
