@@ -4,8 +4,10 @@
 TOPOLOGY ?= ports-iommu
 BUILD := $(or $(BARIO_BUILD),build)
 
+SOAK_MINUTES ?= 30
+
 .DEFAULT_GOAL := help
-.PHONY: help demo check kernel kernel-debug user guest vm-image shell \
+.PHONY: help demo check soak kcsan fresh kernel kernel-debug user guest vm-image shell \
 	graft-check refresh series-check stock-baseline clean distclean
 
 help:	## show the targets
@@ -22,6 +24,15 @@ demo:	## build everything, move data between drive and BAR, say how it went
 
 check:	## build everything, run every test
 	@tests/run
+
+soak:	guest ## the long tests, for SOAK_MINUTES=30, on both kernels, in every topology
+	@SOAK_MINUTES="$(SOAK_MINUTES)" tests/soak
+
+kcsan:	guest ## the same for a round on the kernel that looks for data races
+	@SOAK_MINUTES="$(SOAK_MINUTES)" SOAK_KERNELS=kcsan tests/soak
+
+fresh:	## the demo in a new root of Debian (SUITE=bookworm or trixie), as a new user
+	@tests/fresh $(SUITE)
 
 kernel:	## build the release kernel of the guest
 	@kernel/build release
@@ -56,7 +67,7 @@ stock-baseline:	## take the stock kernel's test results again
 clean:	## remove what was built, but not the kernel tree and the packages
 	@for dir in user tests/guest; do \
 		[ ! -e $$dir/Makefile ] || $(MAKE) --no-print-directory -C $$dir clean; done
-	rm -rf $(BUILD)/user $(BUILD)/vm $(BUILD)/log
+	rm -rf $(BUILD)/user $(BUILD)/user-* $(BUILD)/modules $(BUILD)/vm $(BUILD)/log
 	rm -f $(BUILD)/image/*.cpio $(BUILD)/image/*.sources $(BUILD)/image/*.state
 
 distclean:	## remove everything that was made

@@ -149,6 +149,17 @@ static bool dma_token_dev_coherent(struct device *dev)
 	return dev_is_dma_coherent(dev);
 }
 
+/*
+ * A piece that is too large for a bounce buffer, or finds none left, fails to
+ * map before there are addresses to look at.  It would have been refused anyway.
+ */
+static int dma_token_map_error(struct device *dev, long err)
+{
+	if (err == -EIO && dma_max_mapping_size(dev) != SIZE_MAX)
+		return -EOPNOTSUPP;
+	return err;
+}
+
 static bool dma_token_sgt_bounced(struct device *dev, struct sg_table *sgt)
 {
 	struct scatterlist *sg;
@@ -254,7 +265,7 @@ static int dma_token_map_locked(struct dma_token *token)
 
 	sgt = dma_buf_map_attachment(token->attach, token->dir);
 	if (IS_ERR(sgt))
-		return PTR_ERR(sgt);
+		return dma_token_map_error(token->dev, PTR_ERR(sgt));
 
 	ret = dma_token_publish(token, sgt);
 	if (ret)
@@ -479,7 +490,8 @@ int dma_token_attach(struct dma_token *token, struct dma_token_list *list,
 					&dma_token_attach_ops, token);
 	if (IS_ERR(attach)) {
 		token->ops = NULL;
-		ret = PTR_ERR(attach);
+		/* an exporter that never moves its memory is mapped here */
+		ret = dma_token_map_error(dev, PTR_ERR(attach));
 	} else {
 		token->attach = attach;
 	}

@@ -17,4 +17,5 @@ exporter_kernel debug
 exporter_tap 'debug, ports-iommu' ports-iommu --timeout 900 --seconds 400 -- \
 	moves waits 'days --seconds 5'
 exporter_tap 'debug, ports' ports --timeout 600 --seconds 300 -- 'moves --seconds 1' days
+exporter_tap 'debug, ports, little memory' ports --timeout 300 --seconds 200 -- 'reclaim 5'
 tap_end

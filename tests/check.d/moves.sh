@@ -17,5 +17,6 @@ exporter_kernel release
 exporter_tap 'ports' ports -- 'moves --seconds 3' waits days
 exporter_tap 'ports-iommu' ports-iommu -- 'moves --seconds 3' waits days
 exporter_tap 'ports-lazy' ports-lazy -- 'moves --seconds 1'
+exporter_tap 'ports, little memory' ports --memory 512 -- 'reclaim 5'
 exporter_tap 'ports, four processors' ports --cpus 4 -- 'moves --seconds 1'
 tap_end

@@ -172,19 +172,23 @@ int low_power(struct exporter *e, bool enter)
 	return result(ioctl(bario_dev_fd(e->dev), VFIO_DEVICE_FEATURE, &arg));
 }
 
+/* Each buffer ends with how many devices are attached, the file with the buffers. */
 long count_dmabufs(void)
 {
 	FILE *f = fopen("/sys/kernel/debug/dma_buf/bufinfo", "r");
+	long n, total = -1;
 	char line[256];
-	long n = -1;
+	int end;
 
 	if (!f)
 		return -1;
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "Total %ld objects", &n) == 1)
-			break;
+	while (fgets(line, sizeof(line), f)) {
+		end = 0;
+		if (sscanf(line, "Total %ld objects%n", &n, &end) == 1 && end)
+			total = n;
+	}
 	fclose(f);
-	return n;
+	return total;
 }
 
 int importer_open(void)

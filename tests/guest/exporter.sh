@@ -4,7 +4,7 @@
 # Machines for the tests that want the modules of tests/modules, importer and exporter.
 # Source it after lib.sh:
 #
-#   exporter_kernel release|debug
+#   exporter_kernel release|debug|kcsan
 #       builds that kernel, unless BARIO_KERNEL names another, and the modules for it.
 #   exporter_tap NAME TOPOLOGY [OPTION...] -- 'PROGRAM [ARGUMENT...]'...
 #       is vm_tap with both.
@@ -16,7 +16,7 @@ exporter_kernel() {
 
 	exporter_kdir=${BARIO_KERNEL:-$1}
 	case $exporter_kdir in
-	release | debug)
+	release | debug | kcsan)
 		image=$("$guest_top/kernel/build" "$exporter_kdir" | tail -n 1)
 		exporter_kdir=${image%/arch/x86/boot/bzImage}
 		;;

@@ -26,7 +26,7 @@ static uint delay_us = 300;
 module_param(delay_us, uint, 0444);
 MODULE_PARM_DESC(delay_us, "for how long, at most 20000");
 
-static uint percent = 30;
+static uint percent = 50;
 module_param(percent, uint, 0444);
 MODULE_PARM_DESC(percent, "how often");
 
