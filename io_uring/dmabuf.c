@@ -62,6 +62,9 @@
 /* Longest sleep between two attempts to map, milliseconds. */
 #define IO_DMABUF_MAX_DELAY	32
 
+/* What the smallest registration is charged. */
+#define IO_DMABUF_MIN_ACCT_PAGES	16
+
 static int io_regbuf_validate(const struct io_uring_regbuf_desc *desc)
 {
 	if (desc->flags ||
@@ -110,11 +113,48 @@ struct iovec *io_regbuf_desc_from_user(u64 array, u32 idx,
 	return iov;
 }
 
-static struct dma_token *io_dmabuf_get_token(int target_fd, int dmabuf_fd)
+/*
+ * The memory is its exporter's, and not charged here. What a mapping costs is:
+ * a page of IOMMU tables and a piece of the drive's DMA addresses for each 2
+ * MiB, and some more for each registration. Without a limit on these whoever
+ * has the two files could use up both. io_buffer_unmap() gives it back.
+ */
+static int io_dmabuf_account(struct io_ring_ctx *ctx,
+			     struct io_mapped_ubuf *imu, u64 size)
+{
+	u64 nr_pages = max_t(u64, size >> 21, IO_DMABUF_MIN_ACCT_PAGES);
+	int ret;
+
+	if (nr_pages > UINT_MAX)
+		return -ENOMEM;
+	if (ctx->user) {
+		ret = __io_account_mem(ctx->user, nr_pages);
+		if (ret)
+			return ret;
+	}
+	if (ctx->mm_account)
+		atomic64_add(nr_pages, &ctx->mm_account->pinned_vm);
+	imu->acct_pages = nr_pages;
+	return 0;
+}
+
+static void io_dmabuf_unaccount(struct io_ring_ctx *ctx,
+				struct io_mapped_ubuf *imu)
+{
+	if (ctx->user)
+		__io_unaccount_mem(ctx->user, imu->acct_pages);
+	if (ctx->mm_account)
+		atomic64_sub(imu->acct_pages, &ctx->mm_account->pinned_vm);
+}
+
+static struct dma_token *io_dmabuf_get_token(struct io_ring_ctx *ctx,
+					     struct io_mapped_ubuf *imu,
+					     int target_fd, int dmabuf_fd)
 {
 	struct dma_token *token;
 	struct dma_buf *dmabuf;
 	struct file *target;
+	int ret;
 
 	target = fget(target_fd);
 	if (!target)
@@ -125,8 +165,17 @@ static struct dma_token *io_dmabuf_get_token(int target_fd, int dmabuf_fd)
 		goto out_put_target;
 	}
 
+	ret = io_dmabuf_account(ctx, imu, dmabuf->size);
+	if (ret) {
+		token = ERR_PTR(ret);
+		goto out_put_dmabuf;
+	}
+
 	/* has a reference of its own on what it needs of the two */
 	token = dma_token_create(target, dmabuf);
+	if (IS_ERR(token))
+		io_dmabuf_unaccount(ctx, imu);
+out_put_dmabuf:
 	dma_buf_put(dmabuf);
 out_put_target:
 	fput(target);
@@ -137,7 +186,8 @@ out_put_target:
  * Register a dma-buf. Attaches and maps, so may sleep with ->uring_lock held,
  * but doesn't wait for an exporter that is busy.
  */
-int io_dmabuf_register(const struct io_regbuf_dmabuf *dmabuf,
+int io_dmabuf_register(struct io_ring_ctx *ctx,
+		       const struct io_regbuf_dmabuf *dmabuf,
 		       struct io_mapped_ubuf **pimu)
 {
 	struct io_mapped_ubuf *imu;
@@ -147,7 +197,8 @@ int io_dmabuf_register(const struct io_regbuf_dmabuf *dmabuf,
 	if (!imu)
 		return -ENOMEM;
 
-	token = io_dmabuf_get_token(dmabuf->target_fd, dmabuf->dmabuf_fd);
+	token = io_dmabuf_get_token(ctx, imu, dmabuf->target_fd,
+				    dmabuf->dmabuf_fd);
 	if (IS_ERR(token)) {
 		kfree(imu);
 		return PTR_ERR(token);

@@ -20,7 +20,8 @@ struct io_regbuf_dmabuf {
 struct iovec *io_regbuf_desc_from_user(u64 array, u32 idx,
 				       struct io_regbuf_dmabuf *dmabuf,
 				       struct iovec *iov);
-int io_dmabuf_register(const struct io_regbuf_dmabuf *dmabuf,
+int io_dmabuf_register(struct io_ring_ctx *ctx,
+		       const struct io_regbuf_dmabuf *dmabuf,
 		       struct io_mapped_ubuf **pimu);
 int io_dmabuf_check_clone(struct io_ring_ctx *ctx);
 
@@ -165,7 +166,8 @@ static inline bool io_regbuf_is_dmabuf(const struct io_regbuf_dmabuf *dmabuf)
 	return false;
 }
 
-static inline int io_dmabuf_register(const struct io_regbuf_dmabuf *dmabuf,
+static inline int io_dmabuf_register(struct io_ring_ctx *ctx,
+				     const struct io_regbuf_dmabuf *dmabuf,
 				     struct io_mapped_ubuf **pimu)
 {
 	return -EINVAL;

@@ -477,9 +477,13 @@ err_free:
  */
 static int vfio_pci_dmabuf_claim_bar(struct vfio_pci_dmabuf *buf)
 {
+	int ret;
+
 	guard(mutex)(&buf->hub->lock);
 
-	return vfio_pci_core_setup_barmap(buf->vdev, buf->bar) ? -ENODEV : 0;
+	ret = vfio_pci_core_setup_barmap(buf->vdev, buf->bar);
+	/* what somebody else holds is no BAR of ours */
+	return ret && ret != -ENOMEM ? -ENODEV : ret;
 }
 
 /* Consumes @buf, whatever it returns. */

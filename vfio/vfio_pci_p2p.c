@@ -27,6 +27,8 @@
 #include <linux/pci-p2pdma.h>
 #include <linux/pci.h>
 #include <linux/scatterlist.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
@@ -156,6 +158,7 @@ static void vfio_pci_p2p_unmap_ranges(struct vfio_pci_p2p_map *map,
 		dma_unmap_resource(client, map->addr[map->nr_mapped],
 				   ranges[map->nr_mapped].len, dir,
 				   VFIO_PCI_P2P_ATTRS);
+		cond_resched();
 	}
 }
 
@@ -192,7 +195,7 @@ static struct scatterlist *vfio_pci_p2p_fill(struct scatterlist *sg,
  *
  * Return: a table with DMA addresses and no pages, or an ERR_PTR: that of
  * vfio_pci_p2p_check(), -EREMOTEIO when the client cannot address the memory,
- * -ENOMEM.
+ * -ENOMEM, -EINTR for a task that is being killed.
  */
 struct sg_table *vfio_pci_p2p_map(struct pci_dev *provider, int bar,
 				  const struct vfio_pci_p2p_range *ranges,
@@ -231,6 +234,13 @@ struct sg_table *vfio_pci_p2p_map(struct pci_dev *provider, int bar,
 			goto err_unmap;
 
 		sg = vfio_pci_p2p_fill(sg, addr, ranges[i].len, type);
+
+		/* ranges may repeat: there is no end to what user space asks for */
+		cond_resched();
+		if (fatal_signal_pending(current)) {
+			ret = -EINTR;
+			goto err_unmap;
+		}
 	}
 
 	map->sgt.orig_nents = 0;
