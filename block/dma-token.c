@@ -43,6 +43,8 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/user.h>
 #include <linux/slab.h>
 #include <linux/swiotlb.h>
 
@@ -146,12 +148,16 @@ static bool dma_token_dev_coherent(struct device *dev)
 {
 	if (dev_is_pci(dev) && to_pci_dev(dev)->untrusted)
 		return false;
+	/* Xen bounces by operations of its own, where no address tells */
+	if (get_dma_ops(dev) && dma_max_mapping_size(dev) != SIZE_MAX)
+		return false;
 	return dev_is_dma_coherent(dev);
 }
 
 /*
  * A piece that is too large for a bounce buffer, or finds none left, fails to
- * map before there are addresses to look at.  It would have been refused anyway.
+ * map before there are addresses to look at.  Where nothing is ever bounced the
+ * error is the exporter's own.
  */
 static int dma_token_map_error(struct device *dev, long err)
 {
@@ -349,6 +355,18 @@ static void dma_token_list_idle(struct dma_token_list *list)
 		wake_up_all(&list->wait);
 }
 
+static void dma_token_uncharge(const struct dma_token_charge *charge)
+{
+	if (charge->user) {
+		atomic_long_sub(charge->nr_pages, &charge->user->locked_vm);
+		free_uid(charge->user);
+	}
+	if (charge->mm) {
+		atomic64_sub(charge->nr_pages, &charge->mm->pinned_vm);
+		mmdrop(charge->mm);
+	}
+}
+
 static void dma_token_free_work(struct work_struct *work)
 {
 	struct dma_token *token = container_of(work, struct dma_token,
@@ -373,6 +391,7 @@ static void dma_token_free_work(struct work_struct *work)
 
 	dma_token_put_disk(token);
 	dma_buf_put(token->dmabuf);
+	dma_token_uncharge(&token->charge);
 	kfree(token);
 }
 
@@ -658,6 +677,7 @@ static int dma_token_first_map(struct dma_token *token)
  * dma_token_create - register a dma-buf for the disk behind a file
  * @target:	an open file of the disk, needed during the call only
  * @dmabuf:	the dma-buf; the token takes a reference of its own
+ * @charge:	who pays; the token's from now on, also if this fails
  *
  * Attaches and maps.  An exporter that is busy (a reset is running, a move is
  * not finished) leaves the map to the first request.
@@ -669,19 +689,25 @@ static int dma_token_first_map(struct dma_token *token)
  * either side is gone or revoked, -EREMOTEIO without a peer-to-peer path,
  * -ENOMEM, or what else the exporter refused with.
  */
-struct dma_token *dma_token_create(struct file *target, struct dma_buf *dmabuf)
+struct dma_token *dma_token_create(struct file *target, struct dma_buf *dmabuf,
+				   const struct dma_token_charge *charge)
 {
 	struct dma_token *token;
 	struct request_queue *q;
 	int ret;
 
 	ret = dma_token_check_target(target);
-	if (ret)
+	if (ret) {
+		dma_token_uncharge(charge);
 		return ERR_PTR(ret);
+	}
 
 	token = dma_token_alloc(dma_token_disk(target), dmabuf);
-	if (IS_ERR(token))
+	if (IS_ERR(token)) {
+		dma_token_uncharge(charge);
 		return token;
+	}
+	token->charge = *charge;
 
 	q = token->disk->queue;
 	ret = q->mq_ops->dma_token_attach(q, token);

@@ -48,7 +48,9 @@
 #include <linux/fs.h>
 #include <linux/io_uring.h>
 #include <linux/kernel.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/user.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -116,41 +118,38 @@ struct iovec *io_regbuf_desc_from_user(u64 array, u32 idx,
 /*
  * The memory is its exporter's, and not charged here. What a mapping costs is:
  * a page of IOMMU tables and a piece of the drive's DMA addresses for each 2
- * MiB, and some more for each registration. Without a limit on these whoever
- * has the two files could use up both. io_buffer_unmap() gives it back.
+ * MiB, and some more for each registration and each extent. Without a limit on
+ * these whoever has the two files could use up both. A buffer in extents of one
+ * page costs several times of what it is charged, but not without bounds.
  */
-static int io_dmabuf_account(struct io_ring_ctx *ctx,
-			     struct io_mapped_ubuf *imu, u64 size)
+static int io_dmabuf_charge(struct io_ring_ctx *ctx, u64 size,
+			    struct dma_token_charge *charge)
 {
 	u64 nr_pages = max_t(u64, size >> 21, IO_DMABUF_MIN_ACCT_PAGES);
 	int ret;
 
 	if (nr_pages > UINT_MAX)
 		return -ENOMEM;
+
+	*charge = (struct dma_token_charge){ .nr_pages = nr_pages };
 	if (ctx->user) {
 		ret = __io_account_mem(ctx->user, nr_pages);
 		if (ret)
 			return ret;
+		charge->user = get_uid(ctx->user);
 	}
-	if (ctx->mm_account)
+	if (ctx->mm_account) {
 		atomic64_add(nr_pages, &ctx->mm_account->pinned_vm);
-	imu->acct_pages = nr_pages;
+		mmgrab(ctx->mm_account);
+		charge->mm = ctx->mm_account;
+	}
 	return 0;
 }
 
-static void io_dmabuf_unaccount(struct io_ring_ctx *ctx,
-				struct io_mapped_ubuf *imu)
-{
-	if (ctx->user)
-		__io_unaccount_mem(ctx->user, imu->acct_pages);
-	if (ctx->mm_account)
-		atomic64_sub(imu->acct_pages, &ctx->mm_account->pinned_vm);
-}
-
 static struct dma_token *io_dmabuf_get_token(struct io_ring_ctx *ctx,
-					     struct io_mapped_ubuf *imu,
 					     int target_fd, int dmabuf_fd)
 {
+	struct dma_token_charge charge;
 	struct dma_token *token;
 	struct dma_buf *dmabuf;
 	struct file *target;
@@ -165,16 +164,14 @@ static struct dma_token *io_dmabuf_get_token(struct io_ring_ctx *ctx,
 		goto out_put_target;
 	}
 
-	ret = io_dmabuf_account(ctx, imu, dmabuf->size);
+	ret = io_dmabuf_charge(ctx, dmabuf->size, &charge);
 	if (ret) {
 		token = ERR_PTR(ret);
 		goto out_put_dmabuf;
 	}
 
 	/* has a reference of its own on what it needs of the two */
-	token = dma_token_create(target, dmabuf);
-	if (IS_ERR(token))
-		io_dmabuf_unaccount(ctx, imu);
+	token = dma_token_create(target, dmabuf, &charge);
 out_put_dmabuf:
 	dma_buf_put(dmabuf);
 out_put_target:
@@ -197,8 +194,7 @@ int io_dmabuf_register(struct io_ring_ctx *ctx,
 	if (!imu)
 		return -ENOMEM;
 
-	token = io_dmabuf_get_token(ctx, imu, dmabuf->target_fd,
-				    dmabuf->dmabuf_fd);
+	token = io_dmabuf_get_token(ctx, dmabuf->target_fd, dmabuf->dmabuf_fd);
 	if (IS_ERR(token)) {
 		kfree(imu);
 		return PTR_ERR(token);
@@ -279,6 +275,9 @@ static int io_dmabuf_wait_map(struct io_kiocb *req, struct dma_token *token)
 
 	for (;;) {
 		ret = dma_token_prepare(token);
+		/* how an exporter says that it is not worth the while any more */
+		if (ret == -EINTR && fatal_signal_pending(current))
+			return -ECANCELED;
 		if (ret != -EAGAIN)
 			return ret;
 		/* the exporter may be busy for longer than the disk lives */

@@ -237,7 +237,7 @@ struct sg_table *vfio_pci_p2p_map(struct pci_dev *provider, int bar,
 
 		/* ranges may repeat: there is no end to what user space asks for */
 		cond_resched();
-		if (fatal_signal_pending(current)) {
+		if (i + 1 < nr && fatal_signal_pending(current)) {
 			ret = -EINTR;
 			goto err_unmap;
 		}

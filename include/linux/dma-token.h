@@ -36,7 +36,9 @@ struct dma_map;
 struct dma_token;
 struct file;
 struct gendisk;
+struct mm_struct;
 struct sg_table;
+struct user_struct;
 
 /**
  * struct dma_token_ops - what a driver does for its tokens
@@ -94,6 +96,22 @@ struct dma_token_list {
 };
 
 /**
+ * struct dma_token_charge - who pays for a token
+ * @user:	whose locked_vm has been raised by @nr_pages, or NULL
+ * @mm:		whose pinned_vm has been, or NULL
+ * @nr_pages:	by how much
+ *
+ * With a reference to each of the two.  What a token takes, the device's DMA
+ * addresses above all, is free again when its worker has detached it, and only
+ * then is the charge lifted.
+ */
+struct dma_token_charge {
+	struct user_struct	*user;
+	struct mm_struct	*mm;
+	unsigned long		nr_pages;
+};
+
+/**
  * struct dma_token - one dma-buf registered for one disk
  * @map:	the live mapping or NULL; written under the reservation lock
  * @dev:	the device that does the DMA; valid until the token is dead.  A
@@ -122,6 +140,7 @@ struct dma_token {
 
 	/* private: to block/dma-token.c */
 	struct kref			ref;
+	struct dma_token_charge		charge;
 	struct dma_token_list		*list;
 	struct list_head		node;
 	struct work_struct		free_work;
@@ -130,7 +149,8 @@ struct dma_token {
 #ifdef CONFIG_DMA_TOKEN
 
 /* for the owner of requests */
-struct dma_token *dma_token_create(struct file *target, struct dma_buf *dmabuf);
+struct dma_token *dma_token_create(struct file *target, struct dma_buf *dmabuf,
+				   const struct dma_token_charge *charge);
 void dma_token_put(struct dma_token *token);
 int dma_token_check_file(struct dma_token *token, struct file *file);
 int dma_token_prepare(struct dma_token *token);

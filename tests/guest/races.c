@@ -8,7 +8,8 @@
  * publication, lookup and use, dispatch and lookup, completion and retry, drain and
  * unmap, release and detach. One after the other, for about SECONDS each (1), while a
  * buffer moves as fast as it can under verified I/O, and others register and empty
- * slots, close rings with requests in flight, and are killed with them.
+ * slots, let timeouts cancel requests, close rings with requests in flight, and are
+ * killed with them.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -28,7 +29,7 @@
 static struct mover m, other;
 static int drive;
 static atomic_bool stop;
-static unsigned long registered, closed, killed, failed;
+static unsigned long registered, closed, killed, failed, timed, timed_out, timed_wrong;
 
 /* A function, and the gap in front of it, which few requests may pass. */
 static const struct point {
@@ -157,6 +158,57 @@ static void *close_loop(void *arg)
 	return arg;
 }
 
+/*
+ * Requests that a linked timeout may cancel at any moment, between two attempts too:
+ * each of the pair completes, once, and in a way that it may.
+ */
+static bool timed_pair(struct io_uring *ring, unsigned int us)
+{
+	struct io io = { .fd = drive, .buf = 512 * KIB, .len = 64 * KIB, .flags = IOSQE_IO_LINK };
+	struct __kernel_timespec ts = { .tv_nsec = us * 1000ll };
+	int res[2] = { 1, 1 }, i;
+	struct io_uring_cqe *cqe;
+	struct io_uring_sqe *sqe;
+
+	io.flags |= us & 1 ? IOSQE_ASYNC : 0;
+	io_queue(ring, &io);
+	sqe = io_uring_get_sqe(ring);
+	io_uring_prep_link_timeout(sqe, &ts, 0);
+	io_uring_sqe_set_data(sqe, NULL);
+	io_uring_submit(ring);
+	for (i = 0; i < 2; i++) {
+		if (io_uring_wait_cqe(ring, &cqe))
+			return false;
+		res[io_uring_cqe_get_data(cqe) == NULL] = cqe->res;
+		io_uring_cqe_seen(ring, cqe);
+	}
+	if (res[0] == 64 * KIB)
+		return res[1] == -ECANCELED || res[1] == -ETIME || res[1] == -EALREADY || res[1] == -ENOENT;
+	if (res[0] == -ECANCELED || res[0] == -EINTR) {
+		timed_out++;
+		return res[1] == -ETIME || res[1] == -ECANCELED || res[1] == -EALREADY;
+	}
+	tap_diag("a request with a timeout of %u us: %d, %d", us, res[0], res[1]);
+	return false;
+}
+
+static void *timeout_loop(void *arg)
+{
+	unsigned int us = 0;
+	struct io_uring ring;
+
+	few_left();
+	rig_ring(&ring, 8, 0);
+	rig_register(&ring, 0, &other.mem, drive);
+	while (!atomic_load(&stop)) {
+		us = (us * 7 + 311) % 20011;
+		timed++;
+		timed_wrong += !timed_pair(&ring, us);
+	}
+	io_uring_queue_exit(&ring);
+	return arg;
+}
+
 static void victim(void)
 {
 	struct io_uring ring;
@@ -200,7 +252,7 @@ static void run(const struct point *p, double seconds)
 		  .buf = 2 * MIB, .sqe_flags = IOSQE_ASYNC },
 	};
 	static const char *const how[] = { "", ", polled", ", by workers" };
-	pthread_t registrar, closer;
+	pthread_t registrar, closer, timer;
 	long hits;
 	int i;
 
@@ -212,7 +264,7 @@ static void run(const struct point *p, double seconds)
 	if (!rig_queue_setting("scheduler", p->kind == NO_SCHEDULER ? "none" : "mq-deadline") ||
 	    !rig_queue_setting("nr_requests", "16"))
 		tap_bail("this kernel has no mq-deadline");
-	registered = closed = killed = failed = 0;
+	registered = closed = killed = failed = timed = timed_out = timed_wrong = 0;
 	atomic_store(&stop, false);
 	mover_start(&m, 500);
 	mover_start(&other, 2000);
@@ -220,11 +272,13 @@ static void run(const struct point *p, double seconds)
 		churn_start(&c[i]);
 	pthread_create(&registrar, NULL, register_loop, NULL);
 	pthread_create(&closer, NULL, close_loop, NULL);
+	pthread_create(&timer, NULL, timeout_loop, NULL);
 	for (i = 0; i < seconds / 0.06; i++)
 		kill_one();
 	atomic_store(&stop, true);
 	pthread_join(registrar, NULL);
 	pthread_join(closer, NULL);
+	pthread_join(timer, NULL);
 	for (i = 0; i < 3; i++)
 		churn_wait(&c[i], 1);
 	mover_stop(&m);
@@ -234,6 +288,8 @@ static void run(const struct point *p, double seconds)
 		tap_ok(churn_held(&c[i]), "between %s%s: %s", p->gap, how[i],
 		       churn_text(&c[i]));
 	}
+	tap_ok(timed && !timed_wrong, "between %s: %lu requests with a timeout, %lu ran out, %lu ended wrongly",
+	       p->gap, timed, timed_out, timed_wrong);
 	hits = read_hits();
 	point_clear();
 	if (!hits && p->kind == RARE) {

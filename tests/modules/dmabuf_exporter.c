@@ -60,6 +60,7 @@ struct exporter {
 	struct kref		ref;	/* the control file and the dma-buf */
 	struct dma_resv		resv;
 	struct dma_buf		*dmabuf;
+	struct inode		*inode;	/* the dma-buf's, whose file may go first */
 	u64			*lens;
 	u64			unit;	/* sum of @lens */
 	u32			nr;
@@ -178,6 +179,7 @@ static void exporter_release(struct kref *ref)
 	struct place *place, *next;
 
 	WARN_ON(ex->dmabuf);
+	iput(ex->inode);
 	list_for_each_entry_safe(place, next, &ex->left, node) {
 		/* the tests ask before; a driver that writes now must not be missed */
 		WARN_ON(place_late(ex, place));
@@ -254,8 +256,8 @@ static void exporter_notify(struct exporter *ex)
 static void exporter_zap(struct exporter *ex)
 {
 	dma_resv_assert_held(&ex->resv);
-	if (ex->dmabuf)
-		unmap_mapping_range(ex->dmabuf->file->f_mapping, 0, 0, 1);
+	if (ex->inode)
+		unmap_mapping_range(ex->inode->i_mapping, 0, 0, 1);
 }
 
 static void exporter_move_to(struct exporter *ex, struct place *to)
@@ -576,6 +578,9 @@ static int exporter_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 	struct exporter *ex = dmabuf->priv;
 	u32 i;
 
+	/* vmf_insert_pfn() is for shared mappings */
+	if (is_cow_mapping(vma->vm_flags))
+		return -EINVAL;
 	for (i = 0; i < ex->nr; i++)
 		if (!PAGE_ALIGNED(ex->lens[i]) && (i + 1 < ex->nr || ex->repeat > 1))
 			return -ENODEV;
@@ -701,6 +706,8 @@ static int exporter_export(struct exporter *ex, u32 open_flags)
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
 	kref_get(&ex->ref);
+	ex->inode = file_inode(dmabuf->file);
+	ihold(ex->inode);
 	ex->dmabuf = dmabuf;
 	return 0;
 }
