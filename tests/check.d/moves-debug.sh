@@ -15,7 +15,7 @@ set -euo pipefail
 
 exporter_kernel debug
 exporter_tap 'debug, ports-iommu' ports-iommu --timeout 900 --seconds 400 -- \
-	moves waits 'days --seconds 5'
-exporter_tap 'debug, ports' ports --timeout 600 --seconds 300 -- 'moves --seconds 1' days
+	'moves 5 periods' waits 'days --seconds 5'
+exporter_tap 'debug, ports' ports --timeout 600 --seconds 300 -- 'moves 1 layouts' days
 exporter_tap 'debug, ports, little memory' ports --timeout 300 --seconds 200 -- 'reclaim 5'
 tap_end

@@ -14,9 +14,9 @@ set -euo pipefail
 . "$(dirname -- "$(readlink -f -- "$0")")/../guest/exporter.sh"
 
 exporter_kernel release
-exporter_tap 'ports' ports -- 'moves --seconds 3' waits days
-exporter_tap 'ports-iommu' ports-iommu -- 'moves --seconds 3' waits days
-exporter_tap 'ports-lazy' ports-lazy -- 'moves --seconds 1'
+exporter_tap 'ports' ports -- 'moves 2' waits days
+exporter_tap 'ports-iommu' ports-iommu -- 'moves 2 periods' waits days
+exporter_tap 'ports-lazy' ports-lazy -- 'moves 1 periods'
 exporter_tap 'ports, little memory' ports --memory 512 -- 'reclaim 5'
-exporter_tap 'ports, four processors' ports --cpus 4 -- 'moves --seconds 1'
+exporter_tap 'ports, four processors' ports --cpus 4 -- 'moves 1 periods'
 tap_end

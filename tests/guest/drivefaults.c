@@ -628,6 +628,15 @@ static const struct {
 	{ "invalid field", 0x002, -EOPNOTSUPP },
 };
 
+/*
+ * Two processors may both see the last of "times" (lib/fault-inject.c reads it first and
+ * counts it down later), so a round can have one more failure than was asked for.
+ */
+static bool as_many(unsigned int n, unsigned int commands, unsigned int rounds)
+{
+	return n >= commands && n <= commands + rounds;
+}
+
 /* As many requests fail as commands, and with the errno that plain I/O would give. */
 static void errors_that_stay(void)
 {
@@ -644,7 +653,7 @@ static void errors_that_stay(void)
 		fault_set(&f, "status", errors[i].status);
 		for (round = n = bad = 0; round < 6; round++)
 			n += failing_round(&ring, 3, 5, 64 * KIB, errors[i].result, &bad);
-		tap_ok(n == 30 && !bad, "%s: 30 commands, %u requests, %u not as they should be",
+		tap_ok(as_many(n, 30, 6) && !bad, "%s: 30 commands, %u requests, %u not as they should be",
 		       errors[i].name, n, bad);
 		pest_end(&pest, errors[i].name);
 	}
@@ -652,7 +661,7 @@ static void errors_that_stay(void)
 	pest_start(&pest, false);
 	for (round = n = bad = 0; round < 6; round++)
 		n += failing_round(&ring, 100, 1, 1 * MIB, -ENODATA, &bad);
-	tap_ok(n == 6 && !bad, "one part of a split request fails: 6 commands, %u requests, %u not as they should be",
+	tap_ok(as_many(n, 6, 6) && !bad, "one part of a split request fails: 6 commands, %u requests, %u not as they should be",
 	       n, bad);
 	pest_end(&pest, "one part of a split request fails");
 	io_uring_queue_exit(&ring);

@@ -2,13 +2,13 @@
 /*
  * This test will move the memory under random, verified I/O.
  *
- *   moves [--seconds S]
+ *   moves SECONDS [periods] [layouts]
  *
- * The exporter of tests/modules moves its buffer every 1, 10 and 100 ms, S seconds
- * each (5), while requests of all the ways to submit read and write it. User space
+ * periods: the exporter of tests/modules moves its buffer every 1, 10 and 100 ms, for
+ * so long each, while requests of all the ways to submit read and write it. User space
  * must not see anything of that: no request fails, no byte is wrong, none is written
- * to a place that the buffer has left, and things go on. Then the layouts: extents
- * from 1 to 4096, and an odd tail. What a move costs is printed: the time that
+ * to a place that the buffer has left, and things go on. layouts:
+ * extents from 1 to 4096, and an odd tail. Without a word, both. What a move costs is printed: the time that
  * move_notify took, which is the drain.
  */
 #define _GNU_SOURCE
@@ -33,14 +33,14 @@ struct way {
 };
 
 static const struct way ways[] = {
-	{ "one at a time", 1, 64 * KIB, 0, 0 },
-	{ "256 at once", 256, 16 * KIB, 0, 0 },
-	{ "split requests", 4, 1 * MIB, 0, 0 },
-	{ "IOPOLL", 32, 32 * KIB, IORING_SETUP_IOPOLL, 0 },
-	{ "SQPOLL", 32, 32 * KIB, IORING_SETUP_SQPOLL, 0 },
-	{ "DEFER_TASKRUN", 32, 32 * KIB, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, 0 },
-	{ "IOSQE_ASYNC", 32, 32 * KIB, 0, IOSQE_ASYNC },
-	{ "IOPOLL, IOSQE_ASYNC", 32, 32 * KIB, IORING_SETUP_IOPOLL, IOSQE_ASYNC },
+	{ "one at a time", 1, 64 * KIB, 0, 0, false },
+	{ "256 at once", 256, 16 * KIB, 0, 0, false },
+	{ "split requests", 4, 1 * MIB, 0, 0, false },
+	{ "IOPOLL", 32, 32 * KIB, IORING_SETUP_IOPOLL, 0, false },
+	{ "SQPOLL", 32, 32 * KIB, IORING_SETUP_SQPOLL, 0, false },
+	{ "DEFER_TASKRUN", 32, 32 * KIB, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, 0, false },
+	{ "IOSQE_ASYNC", 32, 32 * KIB, 0, IOSQE_ASYNC, false },
+	{ "IOPOLL, IOSQE_ASYNC", 32, 32 * KIB, IORING_SETUP_IOPOLL, IOSQE_ASYNC, false },
 	{ "mq-deadline", 128, 16 * KIB, 0, 0, true },
 	{ "mq-deadline, IOPOLL", 128, 16 * KIB, IORING_SETUP_IOPOLL, 0, true },
 	{ "mq-deadline, SQPOLL", 128, 16 * KIB, IORING_SETUP_SQPOLL, 0, true },
@@ -116,7 +116,8 @@ static void layout(unsigned int nr, uint64_t len)
 	while (c.window > 512 && (uint64_t)c.window * c.depth > m.mem.size)
 		c.window /= 2;
 	c.buf = (m.mem.size - (uint64_t)c.window * c.depth) & ~3ull;
-	mover_start(&m, 3000);
+	/* the more extents, the longer a map takes, which has to be of use to somebody */
+	mover_start(&m, 3000 + nr * 100);
 	churn_start(&c);
 	tap_ok(churn_wait(&c, 20 * c.depth), "%s: requests go on", what);
 	mover_stop(&m);
@@ -174,14 +175,20 @@ static void layouts(void)
 
 int main(int argc, char **argv)
 {
-	double seconds = 5;
+	double seconds = argc > 1 ? atof(argv[1]) : 0;
+	bool all = argc == 2;
+	int i;
 
-	if (argc == 3 && !strcmp(argv[1], "--seconds"))
-		seconds = atof(argv[2]);
-	else if (argc > 1)
-		tap_bail("usage: moves [--seconds S]");
+	if (seconds <= 0)
+		tap_bail("usage: moves SECONDS [periods] [layouts]");
 	drive = rig_open_drive();
-	periods(seconds);
-	layouts();
+	for (i = 2; i < argc || all; i++) {
+		if (all || !strcmp(argv[i], "periods"))
+			periods(seconds);
+		if (all || !strcmp(argv[i], "layouts"))
+			layouts();
+		if (all)
+			break;
+	}
 	return tap_done();
 }

@@ -31,6 +31,7 @@
 #define PAGE 4096
 #define SWAP_AT (256 * MIB)
 #define SWAP_LEN (512 * MIB)
+#define LIMIT_S 120
 
 static int drive;
 static bool resets, plain;
@@ -134,6 +135,12 @@ static void make_buffer(struct mover *m, struct rig_memory *ordinary)
 	mover_map(m);
 }
 
+/* On a slow machine it takes a while until there is no memory left. */
+static bool reclaimed(struct mover *m)
+{
+	return plain || mover_status(m).shrinks;
+}
+
 static void judge_buffer(struct mover *m)
 {
 	struct dmabuf_exporter_status s = mover_status(m);
@@ -160,8 +167,10 @@ static void run(double seconds)
 	};
 	churn_start(&c);
 	child = start_hog();
-	for (end = now() + seconds; now() < end && !stuck; turns++) {
+	end = now() + seconds;
+	while (!stuck && (now() < end || (now() < end + LIMIT_S && !(swapped && reclaimed(&m))))) {
 		stuck = !churn_wait(&c, 32);
+		turns++;
 		if (resets)
 			reset_controller();
 		now_swapped = read_number("/proc/meminfo", "SwapTotal:") -
