@@ -182,7 +182,8 @@ feed_shell() {
 machine_stop() {
 	if [[ -n $machine_pid ]]; then
 		kill -KILL "$machine_pid" 2>/dev/null || true
-		wait "$machine_pid" 2>/dev/null || true
+		machine_status=0
+		wait "$machine_pid" 2>/dev/null || machine_status=$?
 		machine_pid=''
 	fi
 	[[ -z ${terminal:-} ]] || stty "$terminal" 2>/dev/null || true
@@ -261,6 +262,10 @@ machine_verdict() {
 	$timed_out && fail_with 91 "not finished after $timeout seconds"
 	[[ -z $hang ]] || fail_with 91 "hang: $hang"
 	[[ -z $why ]] || fail_with 90 "the machine could not be prepared: $why"
+	# By a signal of its own: ours is KILL, and the end it chooses itself is none.
+	case $machine_status in
+	132 | 134 | 135 | 136 | 139) fail_with 90 "QEMU crashed (signal $((machine_status - 128)))" ;;
+	esac
 	$came_up || fail_with 90 'the machine did not come up'
 	[[ -n $guest_status ]] || fail_with 90 'the machine ended before the command did'
 	$leaks && fail_with 92 'kmemleak found memory that nothing points to'
