@@ -17,5 +17,6 @@ exporter_kernel debug
 exporter_tap 'debug, ports-iommu' ports-iommu --timeout 900 --seconds 400 -- \
 	'moves 5 periods' waits 'days --seconds 5'
 exporter_tap 'debug, ports' ports --timeout 600 --seconds 300 -- 'moves 1 layouts' days
-exporter_tap 'debug, ports, little memory' ports --timeout 300 --seconds 200 -- 'reclaim 5'
+vm_drive 2G
+exporter_tap 'debug, ports, little memory' ports --drive "$drive" --timeout 300 --seconds 200 -- 'reclaim 5 cache'
 tap_end

@@ -25,6 +25,7 @@
 #include <linux/mutex.h>
 #include <linux/scatterlist.h>
 #include <linux/shrinker.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/wait.h>
@@ -616,7 +617,8 @@ static unsigned long exporter_shrink_count(struct shrinker *shrinker,
 {
 	struct exporter *ex = shrinker->private_data;
 
-	return READ_ONCE(ex->spare) ? 1024 : SHRINK_EMPTY;
+	/* so many that a share of a 4096th is asked for: at the least pressure */
+	return READ_ONCE(ex->spare) ? SZ_1M : SHRINK_EMPTY;
 }
 
 /* As a GPU driver's: by trylock, and no allocation. */
