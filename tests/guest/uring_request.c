@@ -191,7 +191,8 @@ static int nowait(uint32_t len)
 	sqe->flags = how;
 	io_uring_sqe_set_data(sqe, NULL);
 	ret = io_uring_submit(&ring);
-	if (ret == 1)
+	/* with SQPOLL it may be more than one: those that the thread has not seen to */
+	if (ret > 0)
 		ret = io_uring_wait_cqe(&ring, &cqe);
 	if (ret)
 		return ret;

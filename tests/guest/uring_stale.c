@@ -4,7 +4,7 @@
  *
  * A cgroup's limit holds the requests up below io_uring. The reset that comes then
  * does not wait for them, and when they go on, the driver finds no mapping. So
- * io_uring has to issue each of them again, on every kind of ring, which a trace
+ * io_uring has to issue them again, on every kind of ring, which a trace
  * event shows; the program sees nothing of it but the data. Nor do rings that are
  * closed meanwhile, and processes that are killed, wait for anything.
  */
@@ -149,7 +149,7 @@ static void held_up(struct io_uring *ring, struct io *ios, int n, int async)
 
 static void stale(const char *what, unsigned int setup, unsigned int flags, bool write)
 {
-	int64_t before = flags & IOSQE_ASYNC ? DEPTH : 0;
+	int64_t before = flags & IOSQE_ASYNC ? DEPTH : 0, again;
 	struct rig_transfer t = { .file = drive, .write = write, .block = BLOCK, .count = DEPTH,
 				  .depth = DEPTH, .flags = flags };
 	struct io_uring ring;
@@ -170,8 +170,10 @@ static void stale(const char *what, unsigned int setup, unsigned int flags, bool
 	if (!ret)
 		ret = rig_transfer_check(&mem, &t, seed);
 	tap_is(ret, 0, "%s, %s: all succeed", what, write ? "writes" : "reads");
-	tap_is(retries(), before + DEPTH, "%s, %s: each was issued again", what,
-	       write ? "writes" : "reads");
+	/* the first of them makes a new mapping, and who gets to the drive later has it */
+	again = retries() - before;
+	tap_ok(again > 0 && again <= DEPTH, "%s, %s: %ld were issued again", what,
+	       write ? "writes" : "reads", (long)again);
 	free(ios);
 	io_uring_queue_exit(&ring);
 }
