@@ -9,7 +9,7 @@
  * ring. With "cache" it is the page cache, of the same drive, that takes the memory, and
  * there is no swap: lockdep has complaints about swap on an NVMe drive, when that is
  * shut down, which the stock kernel gives rise to. With "resets" the drive's controller is reset meanwhile. What resets it
- * allocates memory while the queues are frozen, and on the stock kernel that alone
+ * allocates memory while the queues are frozen, and that alone, which is stock code,
  * hangs sooner or later, for it may be its own drive that reclaim waits for; "plain"
  * uses ordinary registered memory, to show just that.
  */
