@@ -391,6 +391,7 @@ static void dma_token_free_work(struct work_struct *work)
 
 	dma_token_put_disk(token);
 	dma_buf_put(token->dmabuf);
+	/* only now is what was charged for free again */
 	dma_token_uncharge(&token->charge);
 	kfree(token);
 }
@@ -663,7 +664,9 @@ static int dma_token_first_map(struct dma_token *token)
 
 	/*
 	 * Not interruptible: attaching waited for the same lock just as long, and
-	 * the task work of another ring is reason enough for -EINTR.
+	 * the task work of another ring is reason enough for -EINTR.  The caller
+	 * may hold the lock of its ring.  Nobody who has this one waits for that:
+	 * a drain needs the device alone, which kick polls on polled queues.
 	 */
 	dma_resv_lock(resv, NULL);
 	ret = dma_token_map_locked(token);
