@@ -65,14 +65,20 @@ static void importer_unmap_locked(struct importer *imp)
 	imp->sgt = NULL;
 }
 
+/*
+ * The fence is gone before it is signalled: whoever waited for it may look at the
+ * status as soon as it is.
+ */
 static void importer_signal_locked(struct importer *imp)
 {
-	if (!imp->fence)
+	struct dma_fence *fence = imp->fence;
+
+	if (!fence)
 		return;
 
-	dma_fence_signal(imp->fence);
-	dma_fence_put(imp->fence);
-	imp->fence = NULL;
+	WRITE_ONCE(imp->fence, NULL);
+	dma_fence_signal(fence);
+	dma_fence_put(fence);
 }
 
 static void importer_work(struct work_struct *work)
