@@ -18,12 +18,14 @@
 # ccache then serves every checkout.
 kmake()
 {
-	local out=$1
+	local out=$1 checks=()
 
 	shift
+	# otherwise only with CONFIG_SLUB_DEBUG_ON, which KASAN makes too slow
+	[[ $out != o-debug ]] || checks=(CFLAGS_dmapool.o=-DDMAPOOL_DEBUG=1)
 	make -C "$tree" O="$out" CC="ccache gcc" HOSTCC="ccache gcc" LOCALVERSION= \
 		KBUILD_BUILD_TIMESTAMP=2024-11-17 KBUILD_BUILD_VERSION=1 \
-		KBUILD_BUILD_USER=bario KBUILD_BUILD_HOST=bario "$@"
+		KBUILD_BUILD_USER=bario KBUILD_BUILD_HOST=bario "${checks[@]}" "$@"
 }
 
 # The symbols that our work adds to the tree.
