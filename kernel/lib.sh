@@ -184,11 +184,12 @@ _bario_progress_line() {
 
 # Run COMMAND with its output in LOG and say on standard error what is done, how
 # far it is and how long it has taken: a line that changes on a terminal, one
-# every 15 seconds elsewhere. LINES is how long the log usually gets, for a
-# percentage. Ends with COMMAND's status, after the log's tail where it failed.
-# COMMAND is a program, or a function that returns its status by itself: bash
-# has no set -e inside a condition. A subshell, so that its signal handlers are
-# its own: COMMAND is a process group that goes with it.
+# every 15 seconds elsewhere; BARIO_PROGRESS_S is another period, so that a test
+# need not wait so long. LINES is how long the log usually gets, for a percentage.
+# Ends with COMMAND's status, after the log's tail where it failed. COMMAND is a
+# program, or a function that returns its status by itself: bash has no set -e
+# inside a condition. A subshell, so that its signal handlers are its own: COMMAND
+# is a process group that goes with it.
 bario_progress() (
 	name=$1 log=$2 total=0 job='' status='' since=$SECONDS every=15
 	shift 2
@@ -196,6 +197,7 @@ bario_progress() (
 	shift
 	set +e
 	[[ -t 2 ]] && every=1
+	every=${BARIO_PROGRESS_S:-$every}
 	mkdir -p -- "$(dirname -- "$log")"
 	: >>"$log"
 	first=$(($(wc -c <"$log") + 1))

@@ -7,6 +7,8 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../vm/tap.sh
 . "$(dirname -- "$(readlink -f -- "$0")")/../vm/tap.sh"
+# shellcheck source-path=SCRIPTDIR source=../refusals.sh
+. "$(dirname -- "$(readlink -f -- "$0")")/../refusals.sh"
 
 lib=$(dirname -- "$(readlink -f -- "$0")")/../../kernel/lib.sh
 export BARIO_BUILD=$scratch/build
@@ -15,12 +17,6 @@ chmod 755 "$scratch"
 # A package that no machine of ours has, and that any Debian has.
 package=cowsay
 
-# The state of the machine as far as apt and dpkg keep it.
-state() {
-	stat -c '%n %Y %i' /var/lib/dpkg/status
-	dpkg-query -W | sha1sum
-}
-
 # Functions of the library, called as a script would.
 calls() {
 	# shellcheck disable=SC2016 # the inner shell's
@@ -28,14 +24,14 @@ calls() {
 }
 
 refuses() {
-	local name=$1 words=$2 before
+	local name=$1 words=$2
 
 	shift 2
-	before=$(state)
-	ends "$name ends with 1" 1 calls "$@"
+	refused calls "$@"
+	same "$name ends with 1" 1 "$refused_status"
 	point "... and one sentence that says what is missing" grep -qE "^test: .*$words" "$scratch/err"
 	same "... one of ours, no more" 1 "$(grep -c '^test: ' "$scratch/err")"
-	same "... and the machine is as it was" "$before" "$(state)"
+	same "... and the machine is as it was" '' "$refused_changes"
 }
 
 as=(env)
@@ -48,24 +44,14 @@ if [[ -n $(calls bario_apt_missing "$package") ]]; then
 	as=(env BARIO_APT_MIB=99999999)
 	refuses 'no disk space' 'needs 99999999 MiB of disk space below /usr, and [0-9]+ MiB are free' \
 		bario_apt_install "$package"
-	# An apt whose only mirror is a port where nobody listens.
-	mkdir -p "$scratch/apt/lists/partial" "$scratch/apt/none"
-	echo 'deb [trusted=yes] http://127.0.0.1:9/debian stable main' >"$scratch/apt/sources"
-	cat >"$scratch/apt/conf" <<-CONF
-		Dir::State::lists "$scratch/apt/lists";
-		Dir::Etc::sourcelist "$scratch/apt/sources";
-		Dir::Etc::sourceparts "$scratch/apt/none";
-		Dir::Cache::pkgcache "";
-		Dir::Cache::srcpkgcache "";
-	CONF
-	as=(env APT_CONFIG="$scratch/apt/conf")
+	as=(env APT_CONFIG="$(dead_mirror)")
 	refuses 'no mirror' "no Debian mirror gave the packages $package" bario_apt_install "$package"
 	mkdir "$scratch/root"
 	refuses 'no mirror for the guest' "no Debian mirror knows the packages $package" \
 		bario_apt_fetch "$scratch/root" "$package"
 	same '... and nothing is unpacked' '' "$(ls "$scratch/root")"
 else
-	echo "# $package is installed here, so its installation cannot be refused"
+	point "what is missing is said # SKIP $package is installed here, so its installation cannot be refused" true
 fi
 
 as=(env)
@@ -79,6 +65,22 @@ same '... its output in the log' words "$(cat "$scratch/log")"
 ends 'a step that fails has its status' 3 calls bario_progress 'the step' "$scratch/log" -- sh -c 'echo the cause; exit 3'
 point '... and shows its end' grep -q '^    the cause' "$scratch/err"
 point '... and names its log' grep -qF "$scratch/log" "$scratch/err"
+
+# How far a step is that takes long. It goes on when the words have been shown,
+# however late that is: a limit is only for those that never are.
+shows() {
+	local words=$1
+
+	shift
+	rm -f "$scratch/long"
+	# shellcheck disable=SC2016 # the inner shell's
+	BARIO_PROGRESS_S=0.1 calls bario_progress 'the step' "$scratch/long" "$@" -- \
+		timeout 20 bash -c 'printf "one\ntwo\nthree\n"; until grep -qE "$1" "$2"; do sleep 0.1; done' \
+		- "$words" "$scratch/err"
+}
+ends 'a long step shows percent and time' 0 shows '^the step: 75%, [0-9]+ s$' 4
+ends '... never more than 99 of them' 0 shows '^the step: 99%, [0-9]+ s$' 2
+ends '... without a total, its last line' 0 shows '^the step: line 3: three, [0-9]+ s$'
 
 # An interrupted step takes what it started with it. The signal goes to the whole
 # process group, as a terminal and timeout send it.
