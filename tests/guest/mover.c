@@ -105,6 +105,13 @@ struct dmabuf_exporter_status mover_status(struct mover *m)
 	return status;
 }
 
+int mover_entries(struct mover *m, struct dmabuf_exporter_entry *entries, unsigned int room)
+{
+	struct dmabuf_exporter_entries arg = { .entries = (uintptr_t)entries, .nr = room };
+
+	return ioctl(m->ctl, DMABUF_EXPORTER_ENTRIES, &arg) ? -errno : (int)arg.nr;
+}
+
 bool mover_wait_blocked(struct mover *m, unsigned int n)
 {
 	unsigned int i;

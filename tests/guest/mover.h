@@ -50,6 +50,9 @@ int mover_hold(struct mover *m, uint32_t ms, uint32_t flags, uint64_t *ns);
 void mover_behave(struct mover *m, const struct dmabuf_exporter_behave *how);
 struct dmabuf_exporter_status mover_status(struct mover *m);
 
+/* The table that is mapped now: at most @room entries of it, and how many it has. */
+int mover_entries(struct mover *m, struct dmabuf_exporter_entry *entries, unsigned int room);
+
 /* Wait until @n calls wait for mover_behave(); false after ten seconds. */
 bool mover_wait_blocked(struct mover *m, unsigned int n);
 

@@ -5,15 +5,19 @@
  *   moves SECONDS [periods] [layouts]
  *
  * periods: the exporter of tests/modules moves its buffer every 1, 10 and 100 ms, for
- * so long each, while requests of all the ways to submit read and write it. User space
- * must not see anything of that: no request fails, no byte is wrong, none is written
- * to a place that the buffer has left, and things go on. layouts:
- * extents from 1 to 4096, and an odd tail. Without a word, both. What a move costs is printed: the time that
+ * so long each, while requests of all the ways to submit read and write it, one, 32 and
+ * 256 at once. User space must not see anything of that: no request fails, no byte is
+ * wrong, none is written to a place that the buffer has left, and things go on.
+ * layouts: extents from 1 to 4096, and an odd tail, which is read and written and makes
+ * no command shorter. Without a word, both. What a move costs is printed: the time that
  * move_notify took, which is the drain.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/nvme_ioctl.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 #include "churn.h"
 #include "mover.h"
@@ -24,52 +28,70 @@
 
 struct way {
 	const char *name;
-	unsigned int depth;
-	uint32_t window;
 	unsigned int ring_flags;
 	unsigned int sqe_flags;
 	/* A scheduler and few tags: most requests wait below io_uring, as the map goes. */
 	bool queued;
+	/* Requests of several commands, four at once; else of one, at each depth. */
+	bool split;
 };
 
+#define DEFER (IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN)
+
 static const struct way ways[] = {
-	{ "one at a time", 1, 64 * KIB, 0, 0, false },
-	{ "256 at once", 256, 16 * KIB, 0, 0, false },
-	{ "split requests", 4, 1 * MIB, 0, 0, false },
-	{ "IOPOLL", 32, 32 * KIB, IORING_SETUP_IOPOLL, 0, false },
-	{ "SQPOLL", 32, 32 * KIB, IORING_SETUP_SQPOLL, 0, false },
-	{ "DEFER_TASKRUN", 32, 32 * KIB, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, 0, false },
-	{ "IOSQE_ASYNC", 32, 32 * KIB, 0, IOSQE_ASYNC, false },
-	{ "IOPOLL, IOSQE_ASYNC", 32, 32 * KIB, IORING_SETUP_IOPOLL, IOSQE_ASYNC, false },
-	{ "mq-deadline", 128, 16 * KIB, 0, 0, true },
-	{ "mq-deadline, IOPOLL", 128, 16 * KIB, IORING_SETUP_IOPOLL, 0, true },
-	{ "mq-deadline, SQPOLL", 128, 16 * KIB, IORING_SETUP_SQPOLL, 0, true },
+	{ "plain", 0, 0, false, false },
+	{ "split requests", 0, 0, false, true },
+	{ "IOPOLL", IORING_SETUP_IOPOLL, 0, false, false },
+	{ "SQPOLL", IORING_SETUP_SQPOLL, 0, false, false },
+	{ "DEFER_TASKRUN", DEFER, 0, false, false },
+	{ "IOSQE_ASYNC", 0, IOSQE_ASYNC, false, false },
+	{ "IOPOLL, IOSQE_ASYNC", IORING_SETUP_IOPOLL, IOSQE_ASYNC, false, false },
+	{ "mq-deadline", 0, 0, true, false },
+	{ "mq-deadline, IOPOLL", IORING_SETUP_IOPOLL, 0, true, false },
+	{ "mq-deadline, SQPOLL", IORING_SETUP_SQPOLL, 0, true, false },
 };
+
+/* How many at once, and how large then: all of them fit into the buffer. */
+static const struct depth {
+	unsigned int depth;
+	uint32_t window;
+} depths[] = { { 1, 64 * KIB }, { 32, 32 * KIB }, { 256, 16 * KIB } };
+static const struct depth split_depth = { 4, 1 * MIB };
 
 static int drive;
 
-static void judge_mover(struct mover *m, const char *what)
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+static void judge_mover(struct mover *m, const char *what, double seconds)
 {
 	struct dmabuf_exporter_status s = mover_status(m);
 
-	tap_diag("%s: %lu moves; move_notify %lu us on average, %lu us at most; %u maps", what,
-		 m->moves, s.notifies ? (long)(s.notify_sum_ns / s.notifies / 1000) : 0,
+	tap_diag("%s: %lu moves, %.1f a second; move_notify %lu us on average, %lu us at most; %u maps", what,
+		 m->moves, m->moves / seconds, s.notifies ? (long)(s.notify_sum_ns / s.notifies / 1000) : 0,
 		 (long)(s.notify_max_ns / 1000), s.maps);
 	tap_ok(m->moves && !m->refused, "%s: the buffer moved (%lu times, %lu refused)", what,
 	       m->moves, m->refused);
 	tap_is(s.late, 0, "%s: bytes written to places that it had left", what);
 }
 
-/* How many requests a run is given before it may end, besides its time. */
-static void run(struct mover *m, const struct way *way, unsigned int period_us, double seconds)
+static void run(struct mover *m, const struct way *way, const struct depth *d, unsigned int period_us,
+		double seconds)
 {
 	struct churn c = {
-		.mem = &m->mem, .drive = drive, .depth = way->depth, .window = way->window,
+		.mem = &m->mem, .drive = drive, .depth = d->depth, .window = d->window,
 		.ring_flags = way->ring_flags, .sqe_flags = way->sqe_flags,
 	};
+	double start = now();
 	char what[96];
 
-	snprintf(what, sizeof(what), "%s, a move every %u ms", way->name, period_us / 1000);
+	snprintf(what, sizeof(what), "%s, %u at once, a move every %u ms", way->name, d->depth,
+		 period_us / 1000);
 	if (way->queued && (!rig_queue_setting("scheduler", "mq-deadline") ||
 			    !rig_queue_setting("nr_requests", "4")))
 		tap_bail("this kernel has no mq-deadline");
@@ -77,15 +99,17 @@ static void run(struct mover *m, const struct way *way, unsigned int period_us, 
 	churn_start(&c);
 	usleep(seconds * 1e6);
 	/* moving all along, it gets on */
-	tap_ok(churn_wait(&c, 2 * way->depth), "%s: requests go on", what);
+	tap_ok(churn_wait(&c, 2 * d->depth), "%s: requests go on", what);
 	mover_stop(m);
+	seconds = now() - start;
 	churn_stop(&c);
 	if (way->queued)
 		rig_queue_setting("scheduler", "none");
 	tap_ok(churn_held(&c), "%s: %s", what, churn_text(&c));
-	judge_mover(m, what);
+	judge_mover(m, what, seconds);
 }
 
+/* Each way at each depth, another one with each period: all of both in a third of the time. */
 static void periods(double seconds)
 {
 	static const unsigned int period[] = { 1000, 10000, 100000 };
@@ -97,34 +121,68 @@ static void periods(double seconds)
 	mover_create(&m, 8 * MIB / (12 * KIB), 12 * KIB);
 	for (i = 0; i < 3; i++)
 		for (j = 0; j < n; j++)
-			run(&m, &ways[j], period[i], seconds / n);
+			run(&m, &ways[j], ways[j].split ? &split_depth : &depths[(i + j) % 3],
+			    period[i], seconds / n);
 	mover_destroy(&m);
+}
+
+/* An IOMMU makes one entry of extents that are not neighbours; else nothing does. */
+static bool translated(void)
+{
+	const char *topology = getenv("BARIO_TOPOLOGY");
+
+	return topology && (!strcmp(topology, "ports-iommu") || !strcmp(topology, "ports-lazy"));
+}
+
+static void check_table(struct mover *m, unsigned int nr, uint64_t len, const char *what)
+{
+	struct dmabuf_exporter_entry *entries = calloc(nr, sizeof(*entries));
+	int got, i, wrong = 0;
+	uint64_t sum = 0;
+
+	if (!entries)
+		tap_bail("no memory");
+	got = mover_entries(m, entries, nr);
+	for (i = 0; i < got && i < nr; i++) {
+		sum += entries[i].len;
+		wrong += !translated() && entries[i].len != len;
+	}
+	free(entries);
+	if (translated())
+		tap_ok(got > 0 && got <= nr, "%s: %d entries in the table", what, got);
+	else
+		tap_is(got, nr, "%s: entries in the table", what);
+	tap_ok(sum == m->mem.size && !wrong, "%s: of %ld bytes in all, %d of another length", what,
+	       (long)sum, wrong);
 }
 
 static void layout(unsigned int nr, uint64_t len)
 {
-	const struct way way = { .depth = 8, .window = 64 * KIB };
-	struct churn c = { .drive = drive, .depth = way.depth };
+	struct churn c = { .drive = drive, .depth = 8, .window = 64 * KIB };
 	struct mover m;
 	char what[64];
+	double start;
 
 	snprintf(what, sizeof(what), "%u extents of %lu bytes", nr, (long)len);
 	mover_create(&m, nr, len);
 	c.mem = &m.mem;
 	/* the windows up to the end of the buffer, whatever its size is */
-	c.window = way.window;
 	while (c.window > 512 && (uint64_t)c.window * c.depth > m.mem.size)
 		c.window /= 2;
 	c.buf = (m.mem.size - (uint64_t)c.window * c.depth) & ~3ull;
+	start = now();
 	/* the more extents, the longer a map takes, which has to be of use to somebody */
 	mover_start(&m, 3000 + nr * 100);
 	churn_start(&c);
 	tap_ok(churn_wait(&c, 20 * c.depth), "%s: requests go on", what);
 	mover_stop(&m);
+	start = now() - start;
+	/* what is mapped now stays */
+	churn_wait(&c, 2 * c.depth);
+	check_table(&m, nr, len, what);
 	churn_stop(&c);
 	tap_ok(churn_held(&c), "%s: %s", what, churn_text(&c));
-	judge_mover(&m, what);
-	tap_diag("%s: %u entries in the table", what, mover_status(&m).entries);
+	judge_mover(&m, what, start);
 	mover_destroy(&m);
 }
 
@@ -160,6 +218,71 @@ static void odd_tail(void)
 	mover_destroy(&m);
 }
 
+/* Commands that the drive has had so far, by its own count (the SMART log). */
+static uint64_t commands(bool write)
+{
+	uint8_t log[512];
+	struct nvme_admin_cmd cmd = {
+		.opcode = 0x02, .nsid = ~0u, .addr = (uintptr_t)log, .data_len = sizeof(log),
+		.cdw10 = (sizeof(log) / 4 - 1) << 16 | 0x02,
+	};
+	uint64_t n;
+
+	if (ioctl(drive, NVME_IOCTL_ADMIN_CMD, &cmd))
+		tap_bail("the drive does not tell how many commands it had");
+	memcpy(&n, log + (write ? 80 : 64), sizeof(n));
+	return n;
+}
+
+/* One request of 8 MiB at @at in the buffer: as many commands as these bytes take. */
+static void count(struct io_uring *ring, struct mover *m, uint64_t at, bool write)
+{
+	const uint32_t len = 8 * MIB;
+	const uint64_t due = (len + rig_drive_ceiling() - 1) / rig_drive_ceiling();
+	struct io io = { .fd = drive, .buf = at, .dev = 16 * MIB, .len = len, .write = write };
+	const char *what = write ? "an 8 MiB write" : "an 8 MiB read";
+	uint8_t *bytes = rig_alloc(len);
+	uint64_t same, other;
+
+	rig_fill_drive(drive, at + write, io.dev, len);
+	bario_pattern_fill(bytes, len, at + 2, 0);
+	tap_is(pwrite(m->ctl, bytes, len, at), len, "%s at %lu: the exporter takes the bytes", what, (long)at);
+	same = commands(write);
+	other = commands(!write);
+	tap_is(io_run(ring, &io), len, "%s at %lu", what, (long)at);
+	tap_is(commands(write) - same, due, "%s at %lu: commands", what, (long)at);
+	tap_is(commands(!write) - other, 0, "%s at %lu: commands the other way", what, (long)at);
+	if (write)
+		tap_is(rig_check_drive(drive, at + 2, io.dev, len), -1, "%s at %lu: its data", what, (long)at);
+	else
+		tap_ok(pread(m->ctl, bytes, len, at) == len && !bario_pattern_check(bytes, len, at, 0, NULL),
+		       "%s at %lu: its data", what, (long)at);
+	free(bytes);
+}
+
+/* The odd tail is none of the first one's business, and in the middle of the second's last page. */
+static void counted(void)
+{
+	uint64_t lens[513], size = 0;
+	struct io_uring ring;
+	struct mover m;
+	size_t i;
+
+	for (i = 0; i < 513; i++) {
+		lens[i] = i < 512 ? 16 * KIB : 4 * KIB + 512;
+		size += lens[i];
+	}
+	tap_is(mover_try_create(&m, lens, 513, 1, O_RDWR | O_CLOEXEC, 0), 0, "8 MiB and an odd tail");
+	rig_ring(&ring, 8, 0);
+	rig_register(&ring, 0, &m.mem, drive);
+	for (i = 0; i < 2; i++) {
+		count(&ring, &m, 0, i);
+		count(&ring, &m, size - 8 * MIB, i);
+	}
+	io_uring_queue_exit(&ring);
+	mover_destroy(&m);
+}
+
 static void layouts(void)
 {
 	layout(1, 1 * MIB);
@@ -171,6 +294,7 @@ static void layouts(void)
 	layout(4096, 4 * KIB);
 	layout(1, 4 * KIB);
 	odd_tail();
+	counted();
 }
 
 int main(int argc, char **argv)

@@ -73,6 +73,7 @@ struct exporter {
 	struct list_head	left;	/* the latest first */
 	u32			nr_left;
 	struct dma_fence	*fence;
+	struct exporter_map	*latest;	/* as long as it is mapped */
 	struct delayed_work	blit;
 	struct shrinker		*shrinker;
 	struct dmabuf_exporter_status status;
@@ -511,6 +512,7 @@ static struct sg_table *exporter_map(struct dma_buf_attachment *attach,
 		goto err_unmap;
 	ex->status.entries = map->shown.nents;
 	ex->status.maps++;
+	ex->latest = map;
 	exporter_lie(map, how.lie);
 	return &map->shown;
 
@@ -532,6 +534,8 @@ static void exporter_unmap(struct dma_buf_attachment *attach, struct sg_table *s
 
 	dma_resv_assert_held(&ex->resv);
 	ex->status.unmaps++;
+	if (ex->latest == map)
+		ex->latest = NULL;
 	sg_free_table(&map->shown);
 	dma_unmap_sgtable(attach->dev, &map->real, dir,
 			  DMA_ATTR_SKIP_CPU_SYNC);
@@ -859,6 +863,51 @@ static int exporter_status(struct exporter *ex, void __user *uarg)
 	return copy_to_user(uarg, &status, sizeof(status)) ? -EFAULT : 0;
 }
 
+/* Fill at most @room entries; returns how many the table has. */
+static int exporter_list(struct exporter *ex,
+			 struct dmabuf_exporter_entry *entries, u32 room)
+{
+	struct scatterlist *sg;
+	int i;
+
+	dma_resv_assert_held(&ex->resv);
+	if (!ex->latest)
+		return -ENODATA;
+	for_each_sgtable_dma_sg(&ex->latest->shown, sg, i) {
+		if (i == room)
+			break;
+		entries[i].dma_addr = sg_dma_address(sg);
+		entries[i].len = sg_dma_len(sg);
+	}
+	return ex->latest->shown.nents;
+}
+
+/* By memory of our own, since the caller's may be this very buffer. */
+static int exporter_entries(struct exporter *ex, void __user *uarg)
+{
+	struct dmabuf_exporter_entry *entries __free(kvfree) = NULL;
+	struct dmabuf_exporter_entries arg;
+	int nr;
+
+	if (copy_from_user(&arg, uarg, sizeof(arg)))
+		return -EFAULT;
+	if (arg.nr > EXPORTER_MAX_EXTENTS || arg.pad)
+		return -EINVAL;
+	entries = kvcalloc(arg.nr, sizeof(*entries), GFP_KERNEL);
+	if (!entries)
+		return -ENOMEM;
+	dma_resv_lock(&ex->resv, NULL);
+	nr = exporter_list(ex, entries, arg.nr);
+	dma_resv_unlock(&ex->resv);
+	if (nr < 0)
+		return nr;
+	if (copy_to_user(u64_to_user_ptr(arg.entries), entries,
+			 min_t(u32, nr, arg.nr) * sizeof(*entries)))
+		return -EFAULT;
+	arg.nr = nr;
+	return copy_to_user(uarg, &arg, sizeof(arg)) ? -EFAULT : 0;
+}
+
 static long exporter_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	/* pairs with exporter_create() */
@@ -888,6 +937,8 @@ static long exporter_ioctl(struct file *file, unsigned int cmd, unsigned long ar
 		return 0;
 	case DMABUF_EXPORTER_STATUS:
 		return exporter_status(ex, uarg);
+	case DMABUF_EXPORTER_ENTRIES:
+		return exporter_entries(ex, uarg);
 	default:
 		return -ENOTTY;
 	}

@@ -84,6 +84,20 @@ struct dmabuf_exporter_status {
 	__u32	pad;
 };
 
+/* An extent as the importer is told it. */
+struct dmabuf_exporter_entry {
+	__u64	dma_addr;
+	__u32	len;
+	__u32	pad;
+};
+
+/* The table of the latest map that is not unmapped; without one, ENODATA. */
+struct dmabuf_exporter_entries {
+	__u64	entries;	/* pointer to @nr elements */
+	__u32	nr;		/* in: room; out: entries of the table, may be more */
+	__u32	pad;
+};
+
 #define DMABUF_EXPORTER_CREATE	_IOW('X', 1, struct dmabuf_exporter_create)
 #define DMABUF_EXPORTER_MOVE	_IO('X', 2)
 #define DMABUF_EXPORTER_REVOKE	_IO('X', 3)
@@ -93,5 +107,6 @@ struct dmabuf_exporter_status {
 #define DMABUF_EXPORTER_FENCE	_IO('X', 7)	/* add a KERNEL fence */
 #define DMABUF_EXPORTER_SIGNAL	_IO('X', 8)	/* signal it */
 #define DMABUF_EXPORTER_STATUS	_IOR('X', 9, struct dmabuf_exporter_status)
+#define DMABUF_EXPORTER_ENTRIES	_IOWR('X', 10, struct dmabuf_exporter_entries)
 
 #endif
