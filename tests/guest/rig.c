@@ -44,7 +44,7 @@ uint64_t rig_drive_size(void)
 
 uint64_t rig_drive_ceiling(void)
 {
-	return drive_info().ceiling;
+	return drive_info().token_ceiling;
 }
 
 void rig_set_drive_ceiling(uint64_t bytes)

@@ -85,13 +85,19 @@ add_topology() {
 # The drive: a new sparse image unless one is given. Its flushes need not reach
 # the host's disk: the image outlives the guest, and the host's fall is no case.
 add_drive() {
-	local file=$drive
+	local file=$drive size=${drive#null:}
 
 	if [[ -z $file ]]; then
 		file=$dir/drive.raw
 		truncate -s 1G -- "$file"
 	fi
-	qemu+=(-drive "if=none,id=drive0,format=raw,cache=unsafe,aio=threads,discard=unmap,file=$(quoted "$file")")
+	if [[ $file == null:* ]]; then
+		size=$((${size%?} * (1 << 20)))
+		[[ $file != *G ]] || size=$((size * 1024))
+		qemu+=(-blockdev "driver=null-co,node-name=drive0,read-zeroes=off,size=$size")
+	else
+		qemu+=(-drive "if=none,id=drive0,format=raw,cache=unsafe,aio=threads,discard=unmap,file=$(quoted "$file")")
+	fi
 	if [[ -n $bar_file ]]; then
 		qemu+=(-object "memory-backend-file,id=bar,size=${bar_mib}M,share=on,mem-path=$(quoted "$bar_file")")
 	else

@@ -161,7 +161,7 @@ static void open_drive(void)
 		die("uname: %s", strerror(errno));
 	printf("system kernel=%s drive=%s drive_bdf=%s bar_bdf=%s bar=%u block=%u ceiling=%" PRIu64
 	       " mdts=%" PRIu64 "\n", host.release, demo.disk.name, demo.drive_bdf, demo.bdf, demo.bar,
-	       demo.disk.block, demo.disk.ceiling, mdts);
+	       demo.disk.block, demo.disk.token_ceiling, mdts);
 }
 
 /* Open the device and map the BAR; returns the BAR as a dma-buf */
@@ -274,7 +274,7 @@ static void move(const struct pass *pass, bool write, struct drive_count *count)
 {
 	struct transfer t = {
 		.drive = demo.drive, .write = write, .length = pass->length, .block = pass->block,
-		.at = write ? pass->target : demo.source, .ceiling = demo.disk.ceiling,
+		.at = write ? pass->target : demo.source, .ceiling = demo.disk.token_ceiling,
 	};
 	struct drive_count before = *count;
 	uint64_t commands, others;

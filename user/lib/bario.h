@@ -169,6 +169,7 @@ int bario_ring_clear(int ring_fd, unsigned int slot, struct bario_err *err);
 
 enum bario_memfd {
 	BARIO_MEMFD_PAGES,	/* ordinary pages */
+	BARIO_MEMFD_SCATTERED,	/* the same, no two of which are neighbours but by chance */
 	BARIO_MEMFD_HUGE_2M,	/* hugetlb pages of 2 MiB, @size a multiple */
 };
 
@@ -195,6 +196,9 @@ int bario_dmabuf_end(int fd, bool write);
  * @size: of the device in bytes
  * @ceiling: the largest command in bytes (max_sectors_kb)
  * @hw_ceiling: what the hardware would take (max_hw_sectors_kb)
+ * @token_ceiling: the largest command on a registered dma-buf
+ *	(max_dma_token_sectors_kb, or @ceiling on a kernel without that file);
+ *	0 if none can be registered for the disk
  * @name: in /sys/block, of the whole disk
  */
 struct bario_disk {
@@ -204,6 +208,7 @@ struct bario_disk {
 	uint64_t size;
 	uint64_t ceiling;
 	uint64_t hw_ceiling;
+	uint64_t token_ceiling;
 	char name[64];
 };
 
@@ -279,6 +284,7 @@ int64_t bario_trace_count(struct bario_trace *trace, const char *event,
 int bario_trace_last(struct bario_trace *trace, const char *event, char *line,
 		     size_t size, struct bario_err *err);
 int bario_trace_clear(struct bario_trace *trace);
+int bario_trace_stop(struct bario_trace *trace);	/* what was recorded stays */
 
 /* The value of "key=value" in a line of an event; -ENOENT, -ENAMETOOLONG */
 int bario_trace_field(const char *line, const char *key, char *value,

@@ -44,7 +44,7 @@ static int disk_name(const char *sys, char *name, size_t size)
 
 int bario_disk_info(const char *path, struct bario_disk *disk, struct bario_err *err)
 {
-	uint64_t block, soft, hard, sectors;
+	uint64_t block, soft, hard, token, sectors;
 	char sys[BARIO_PATH], file[BARIO_PATH + 8];
 	struct stat st;
 	int ret;
@@ -69,6 +69,8 @@ int bario_disk_info(const char *path, struct bario_disk *disk, struct bario_err 
 		ret = queue_value(disk->name, "max_sectors_kb", &soft);
 	if (!ret)
 		ret = queue_value(disk->name, "max_hw_sectors_kb", &hard);
+	if (!ret && queue_value(disk->name, "max_dma_token_sectors_kb", &token))
+		token = soft;
 	if (ret)
 		return bario__fail(err, ret, "cannot read %s's limits from %s: %s",
 				   path, sys, strerror(-ret));
@@ -76,5 +78,6 @@ int bario_disk_info(const char *path, struct bario_disk *disk, struct bario_err 
 	disk->size = sectors * 512;
 	disk->ceiling = soft * 1024;
 	disk->hw_ceiling = hard * 1024;
+	disk->token_ceiling = token * 1024;
 	return 0;
 }

@@ -24,6 +24,36 @@ static int fail_errno(struct bario_err *err, const char *what, const char *advic
 	return bario__fail(err, ret, "%s: %s%s", what, strerror(-ret), advice);
 }
 
+static size_t common_divisor(size_t a, size_t b)
+{
+	while (b) {
+		size_t rest = a % b;
+
+		a = b;
+		b = rest;
+	}
+	return a;
+}
+
+/*
+ * Have the pages of a memfd one by one, in an order that leaps about: the kernel
+ * hands out fresh memory in order, so pages that are asked for in theirs come out as
+ * one piece. The step is near the golden section, and visits all pages as it has no
+ * divisor in common with their number.
+ */
+static int touch_scattered(int fd, size_t size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), n = size / page, i, at = 0;
+	size_t step = n / 1000 * 618 + n % 1000 * 618 / 1000 + 1;
+
+	while (common_divisor(n, step) != 1)
+		step++;
+	for (i = 0; i < n; i++, at = (at + step) % n)
+		if (pwrite(fd, "", 1, (off_t)(at * page)) != 1)
+			return -1;
+	return 0;
+}
+
 /* Sealed against shrinking, as udmabuf demands */
 static int sealed_memfd(size_t size, enum bario_memfd kind, struct bario_err *err)
 {
@@ -35,7 +65,8 @@ static int sealed_memfd(size_t size, enum bario_memfd kind, struct bario_err *er
 	fd = memfd_create("bario", flags);
 	if (fd < 0)
 		return fail_errno(err, "cannot make a memfd", "");
-	if (!ftruncate(fd, (off_t)size) && !fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK))
+	if (!ftruncate(fd, (off_t)size) && !fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) &&
+	    (kind != BARIO_MEMFD_SCATTERED || !touch_scattered(fd, size)))
 		return fd;
 	ret = fail_errno(err, "cannot size and seal a memfd", "");
 	close(fd);

@@ -116,6 +116,11 @@ int bario_trace_clear(struct bario_trace *trace)
 	return trace_write(trace, "trace", "");
 }
 
+int bario_trace_stop(struct bario_trace *trace)
+{
+	return trace_write(trace, "tracing_on", "0");
+}
+
 /* Events that the ring of processor @cpu lost, 0 when there is no such one */
 static uint64_t lost_on(struct bario_trace *trace, unsigned int cpu, bool *exists)
 {

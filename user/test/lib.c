@@ -253,6 +253,10 @@ static void test_disk(void)
 	point_at("/sys/dev/block/259:7", "../../devices/pci/nvme/nvme0n1/nvme0n1p1");
 	tap_ok(!bario_disk_info(node, &disk, &err) && disk.size == 512000 &&
 	       !strcmp(disk.name, "nvme0n1") && disk.ceiling == 128 << 10, "a partition has its disk's limits");
+	tap_ok(disk.token_ceiling == 128 << 10, "a kernel without a limit for dma-bufs");
+	put("/sys/block/nvme0n1/queue/max_dma_token_sectors_kb", "512\n");
+	tap_ok(!bario_disk_info(node, &disk, &err) && disk.token_ceiling == 512 << 10,
+	       "a limit for dma-bufs");
 	put("/sys/block/nvme0n1/queue/max_sectors_kb", "many\n");
 	tap_is(bario_disk_info(node, &disk, &err), -EINVAL, "a limit that is no number");
 }
