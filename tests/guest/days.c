@@ -10,6 +10,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 #include "churn.h"
 #include "exporter.h"
@@ -168,6 +169,94 @@ static void late(void)
 	tap_is(io.res, 64 * KIB, "and is well");
 	io_uring_queue_exit(&ring);
 	mover_destroy(&m);
+}
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+/* A map call that takes its time: whoever needs the map waits as long, and no longer. */
+static void delayed_map(void)
+{
+	const struct dmabuf_exporter_behave how = { .step = MAP, .times = 1, .delay_ms = 1000 };
+	struct io io = { .fd = drive, .len = 64 * KIB };
+	struct io_uring ring;
+	struct mover m;
+	double start;
+
+	mover_create(&m, 2, 64 * KIB);
+	rig_ring(&ring, 8, 0);
+	mover_behave(&m, &how);
+	start = now();
+	tap_is(rig_try_register(&ring, 0, m.mem.fd, drive), 0, "a map that takes a second: registered");
+	tap_ok(now() - start >= 1, "a map that takes a second: the registration has made it");
+	tap_is(works(&ring, &m), 0, "a map that takes a second: requests");
+	mover_call(&m, DMABUF_EXPORTER_MOVE);
+	mover_behave(&m, &how);
+	start = now();
+	io_queue(&ring, &io);
+	io_uring_submit(&ring);
+	tap_ok(!io_wait(&ring, &io) && io.res == 64 * KIB, "a map that takes a second, after a move: a request");
+	tap_ok(now() - start >= 1, "a map that takes a second, after a move: was waited for");
+	tap_is(works(&ring, &m), 0, "a map that takes a second, after a move: those that follow");
+	io_uring_queue_exit(&ring);
+	tap_ok(nothing_left(&m), "a map that takes a second: nothing is left");
+	mover_destroy(&m);
+}
+
+struct registration {
+	struct io_uring ring;
+	struct mover m;
+	int ret;
+	pthread_t thread;
+};
+
+static void *register_thread(void *arg)
+{
+	struct registration *r = arg;
+
+	r->ret = rig_try_register(&r->ring, 0, r->m.mem.fd, drive);
+	return NULL;
+}
+
+/*
+ * An attach call that sleeps, as a driver's that wakes its device. It has no lock of
+ * ours, so others register, do I/O and unregister with the same drive meanwhile.
+ */
+static void attach_blocked(int error)
+{
+	const struct dmabuf_exporter_behave how = { .step = ATTACH, .times = 1, .block = 1, .error = error };
+	struct registration r = { .ret = 1 };
+	struct io_uring ring;
+	struct mover other;
+
+	mover_create(&r.m, 2, 64 * KIB);
+	mover_create(&other, 2, 64 * KIB);
+	rig_ring(&r.ring, 8, 0);
+	rig_ring(&ring, 8, 0);
+	mover_behave(&r.m, &how);
+	pthread_create(&r.thread, NULL, register_thread, &r);
+	tap_ok(mover_wait_blocked(&r.m, 1), "an attach that sleeps, then ends with %d", -error);
+	tap_is(rig_try_register(&ring, 0, other.mem.fd, drive), 0, "an attach sleeps: another registration");
+	tap_is(works(&ring, &other), 0, "an attach sleeps: its requests");
+	tap_is(bario_ring_clear(ring.ring_fd, 0, NULL), 0, "an attach sleeps: its end");
+	tap_is(mover_call(&r.m, DMABUF_EXPORTER_MOVE), 0, "an attach sleeps: the buffer moves");
+	tap_is(r.ret, 1, "an attach sleeps: the registration waits");
+	mover_behave(&r.m, &at_best_attach);
+	pthread_join(r.thread, NULL);
+	tap_is(r.ret, -error, "awake: the registration");
+	if (error)
+		tap_is(rig_try_register(&r.ring, 0, r.m.mem.fd, drive), 0, "awake: the next one");
+	tap_is(works(&r.ring, &r.m), 0, "awake: requests");
+	io_uring_queue_exit(&r.ring);
+	io_uring_queue_exit(&ring);
+	tap_ok(nothing_left(&r.m) && nothing_left(&other), "an attach that slept: nothing is left");
+	mover_destroy(&r.m);
+	mover_destroy(&other);
 }
 
 /* Memory that is on its way must not be mapped, as no fence wait has succeeded. */
@@ -451,6 +540,9 @@ int main(int argc, char **argv)
 	lies();
 	fails();
 	late();
+	delayed_map();
+	attach_blocked(0);
+	attach_blocked(EIO);
 	fenced();
 	moved_by_map(100);
 	moved_by_map(1500);
