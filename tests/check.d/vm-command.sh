@@ -81,6 +81,34 @@ shell >"$scratch/out" 2>&1 && status=0 || status=$?
 same 'without a command there is a shell, with its status' 9 "$status"
 point '... that does what it is told' grep -q 'six times seven is 42' "$scratch/out"
 
+# What the options and their defaults come to.
+# shellcheck disable=SC2016 # the guest's
+settings='echo "$(nproc) processors"; tr "\0" "\n" </vm/env | sed -n s/^VM_LIMIT_MS=//p'
+ends 'instructions can be counted' 0 "$vm" --icount --topology switch -- sh -c "$settings"
+# Its clock is not the host's, and so no limit for it.
+same '... on one processor' '1 processors' "$(cat "$scratch/out")"
+ends 'a machine may have three processors' 0 "$vm" --cpus 3 --topology switch -- sh -c "$settings"
+# The guest ends the command three seconds before the host ends the machine.
+same '... and has 300 seconds if nobody says how many' $'3 processors\n297000' "$(cat "$scratch/out")"
+
+# A /dev/kvm that can be opened and runs nothing, as containers have it.
+without_kvm() {
+	# shellcheck disable=SC2016 # the inner shell's
+	unshare --mount bash -c 'set -e; dev=$1; shift
+		mkdir "$dev"
+		mount -t tmpfs tmpfs "$dev"
+		cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/fd "$dev/"
+		cp -a "$dev/null" "$dev/kvm"
+		mount --move "$dev" /dev
+		exec "$@"' - "$scratch/dev" "$@"
+}
+if [[ $(id -u) == 0 ]] && without_kvm true 2>/dev/null; then
+	rmdir "$scratch/dev"
+	ends 'a useless /dev/kvm does no harm' 0 without_kvm "$vm" --topology switch -- true
+else
+	point 'a useless /dev/kvm does no harm # SKIP nothing can be mounted here' true
+fi
+
 # Two at once, each with a drive of its own, which keeps what was written.
 for i in 1 2; do
 	truncate -s 512M "$scratch/drive$i"
