@@ -13,7 +13,8 @@ set -euo pipefail
 . "$(dirname -- "$(readlink -f -- "$0")")/../guest/lib.sh"
 
 # QEMU takes no more than 1024 pages in a command, the first of them not whole.
-vm_tap 'ports-iommu' --topology ports-iommu -- 'sweep bar' 'sweep udmabuf' 'sweep heap'
+vm_tap 'ports-iommu' --topology ports-iommu -- 'sweep bar' 'sweep udmabuf' 'sweep heap' \
+	'sweep hugetlb --every 16'
 vm_tap 'switch, large commands' --topology switch --qemu -global --qemu nvme.mdts=10 -- \
 	'sweep bar --ceiling 4092' 'sweep udmabuf --ceiling 4092' 'sweep heap --ceiling 4092'
 vm_tap 'switch-pt' --topology switch-pt -- 'sweep bar --every 4'

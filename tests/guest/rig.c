@@ -200,6 +200,18 @@ static void raise_udmabuf_limit(size_t pages)
 	}
 }
 
+/* Huge pages of 2 MiB, which the kernel has none of until it is told to keep some. */
+static int huge_udmabuf(size_t size)
+{
+	FILE *f = fopen("/proc/sys/vm/nr_hugepages", "w");
+
+	if (!f)
+		return -ENOENT;
+	if (fprintf(f, "%zu", size >> 21) < 0 || fclose(f))
+		tap_bail("nr_hugepages: %s", strerror(errno));
+	return bario_udmabuf(size, BARIO_MEMFD_HUGE_2M, NULL, NULL);
+}
+
 static void bar_memory(struct rig_memory *mem)
 {
 	rig_open_bar(&mem->bar);
@@ -229,6 +241,8 @@ void rig_memory(struct rig_memory *mem, const char *kind, size_t size)
 	} else if (!strcmp(kind, "udmabuf")) {
 		raise_udmabuf_limit(size / PAGE);
 		mem->fd = scattered_udmabuf(size);
+	} else if (!strcmp(kind, "hugetlb")) {
+		mem->fd = huge_udmabuf(size);
 	} else if (!strcmp(kind, "heap")) {
 		mem->fd = bario_heap_buf(NULL, size, NULL);
 	} else {

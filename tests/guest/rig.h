@@ -80,9 +80,10 @@ int rig_export(struct rig_bar *bar, const struct bario_vfio_range *ranges, unsig
 
 /*
  * Memory by the name of its kind: "bar" (all of it), "udmabuf" (@size bytes, pages
- * in random order) or "heap" (@size bytes of the system heap). A kernel without the
- * kind skips the program. "plain" is no dma-buf but an ordinary registered buffer, to
- * try the tests themselves on any kernel.
+ * in random order), "hugetlb" (a udmabuf of huge pages, @size a multiple of 2 MiB) or
+ * "heap" (@size bytes of the system heap). A kernel without the kind skips the program.
+ * "plain" is no dma-buf but an ordinary registered buffer, to try the tests themselves
+ * on any kernel.
  */
 void rig_memory(struct rig_memory *mem, const char *kind, size_t size);
 void rig_free_memory(struct rig_memory *mem);

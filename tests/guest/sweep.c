@@ -2,7 +2,7 @@
 /*
  * This test will move every length and alignment both ways.
  *
- *	sweep bar|udmabuf|heap|plain [--every N] [--seed S] [--ceiling KIB]
+ *	sweep bar|udmabuf|hugetlb|heap|plain [--every N] [--seed S] [--ceiling KIB]
  *
  * Reads go from an area of the drive that plain pwrite() has filled into memory
  * that holds something else; writes go to an area whose contents are known, and
@@ -391,7 +391,8 @@ static void options(struct sweep *s, int argc, char **argv)
 			exit(2);
 	}
 	if (optind != argc - 1 || !s->every) {
-		fprintf(stderr, "usage: sweep bar|udmabuf|heap|plain [--every N] [--seed S] [--ceiling KIB]\n");
+		fprintf(stderr, "usage: sweep bar|udmabuf|hugetlb|heap|plain [--every N] [--seed S] "
+			"[--ceiling KIB]\n");
 		exit(2);
 	}
 }
