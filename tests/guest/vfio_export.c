@@ -134,6 +134,7 @@ static void one_range(uint64_t offset, uint64_t length, int want, const char *wh
 static void test_ranges(void)
 {
 	uint64_t top = -PAGE;
+	struct call call;
 
 	one_range(0, 0, -EINVAL, "empty range");
 	one_range(1, PAGE, -EINVAL, "unaligned offset");
@@ -147,6 +148,23 @@ static void test_ranges(void)
 	one_range(top, PAGE, -EOVERFLOW, "offset + length wraps to 0");
 	one_range(top, 2 * PAGE, -EOVERFLOW, "offset + length wraps into the BAR");
 	one_range(PAGE, top, -EOVERFLOW, "length alone makes it wrap");
+
+	/*
+	 * The sum of all ranges wraps where no range of its own does: such a range is
+	 * outside the BAR as well, but that is looked at later. A sum that is too large
+	 * for a file's size without a wrap (EINVAL) cannot be had: 65536 ranges of a BAR
+	 * would have to be 2^63 bytes, and the processor's 2^40 bytes have no room for
+	 * a BAR of 2^47.
+	 */
+	call = good_call();
+	call.ranges[1] = (struct bario_vfio_range) { 0, top };
+	call.nr_ranges = 2;
+	call.argsz = sizeof(call);
+	refused(&call, -EOVERFLOW, "the sum of the ranges wraps to 0");
+	call.ranges[0].length = 2 * PAGE;
+	refused(&call, -EOVERFLOW, "the sum of the ranges wraps to a page");
+	one_range(0, INT64_MAX & -PAGE, -EINVAL, "a range as large as a file can be");
+
 	if (e.bar_size <= 1ull << 32)
 		one_range(1ull << 32, PAGE, -EINVAL, "offset of 4 GiB is not offset 0");
 }
