@@ -11,10 +11,8 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/vfio.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -48,27 +46,14 @@ static struct {
 	bool ended;
 } *shared;
 
-static int export_mode(uint64_t offset, uint64_t length, unsigned int mode)
+static int must_export(uint64_t offset, uint64_t length, int access)
 {
-	struct {
-		struct bario_vfio_export arg;
-		struct bario_vfio_range range;
-	} e = { .arg = {
-		.argsz = sizeof(e),
-		.feature_flags = VFIO_DEVICE_FEATURE_GET | BARIO_VFIO_FEATURE_DMA_BUF,
-		.region_index = mem.bar.index, .open_flags = mode | O_CLOEXEC, .nr_ranges = 1,
-	}, .range = { .offset = offset, .length = length } };
-	int fd = ioctl(bario_dev_fd(mem.bar.dev), VFIO_DEVICE_FEATURE, &e);
-
-	return fd < 0 ? -errno : fd;
-}
-
-static int must_export(uint64_t offset, uint64_t length, unsigned int mode)
-{
-	int fd = export_mode(offset, length, mode);
+	const struct bario_vfio_range range = { .offset = offset, .length = length };
+	struct bario_err err;
+	int fd = bario_bar_export_access(mem.bar.dev, mem.bar.index, &range, 1, access, &err);
 
 	if (fd < 0)
-		tap_bail("a dma-buf of the BAR: %s", strerror(-fd));
+		tap_bail("%s", err.msg);
 	return fd;
 }
 

@@ -9,8 +9,6 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/nvme_ioctl.h>
-#include <linux/vfio.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -345,28 +343,16 @@ static void page_cache(void)
 	row(run(drive, true, 0, 4096, 0), 4096, "a write over a super block that nobody uses");
 }
 
-static int read_only_export(void)
-{
-	struct {
-		struct bario_vfio_export arg;
-		struct bario_vfio_range range;
-	} e = { .arg = {
-		.argsz = sizeof(e),
-		.feature_flags = VFIO_DEVICE_FEATURE_GET | BARIO_VFIO_FEATURE_DMA_BUF,
-		.region_index = mem.bar.index, .open_flags = O_RDONLY | O_CLOEXEC, .nr_ranges = 1,
-	}, .range = { .length = MIB } };
-
-	return ioctl(bario_dev_fd(mem.bar.dev), VFIO_DEVICE_FEATURE, &e);
-}
-
 static void on_ring(const char *name, unsigned int setup, unsigned int flags)
 {
 	struct bario_regbuf_desc memory = { .type = BARIO_REGBUF_UADDR, .size = MIB,
 					    .uaddr = (uintptr_t)plain };
-	int fd = read_only_export();
+	const struct bario_vfio_range range = { .length = MIB };
+	struct bario_err err;
+	int fd = bario_bar_export_access(mem.bar.dev, mem.bar.index, &range, 1, O_RDONLY, &err);
 
 	if (fd < 0)
-		tap_bail("no read-only dma-buf: %s", strerror(errno));
+		tap_bail("%s", err.msg);
 	kind = name;
 	how = flags;
 	rig_ring(&ring, 32, setup);

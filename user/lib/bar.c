@@ -101,12 +101,21 @@ int bario_bar_export(struct bario_dev *dev, unsigned int bar,
 		     const struct bario_vfio_range *ranges, unsigned int nr,
 		     struct bario_err *err)
 {
+	return bario_bar_export_access(dev, bar, ranges, nr, O_RDWR, err);
+}
+
+int bario_bar_export_access(struct bario_dev *dev, unsigned int bar,
+			    const struct bario_vfio_range *ranges, unsigned int nr,
+			    int access, struct bario_err *err)
+{
 	struct bario_vfio_range whole = { 0, 0 };
 	struct bario_vfio_export *arg;
 	struct bario_region region;
 	size_t size;
 	int ret;
 
+	if (access != O_RDONLY && access != O_WRONLY && access != O_RDWR)
+		return bario__fail(err, -EINVAL, "%#x is no access mode", access);
 	if (!ranges) {
 		if (nr)
 			return bario__fail(err, -EINVAL, "%u ranges and none given", nr);
@@ -126,7 +135,7 @@ int bario_bar_export(struct bario_dev *dev, unsigned int bar,
 	arg->argsz = (uint32_t)size;
 	arg->feature_flags = VFIO_DEVICE_FEATURE_GET | BARIO_VFIO_FEATURE_DMA_BUF;
 	arg->region_index = bar;
-	arg->open_flags = O_RDWR | O_CLOEXEC;
+	arg->open_flags = (uint32_t)access | O_CLOEXEC;
 	arg->nr_ranges = nr;
 	memcpy(arg->ranges, ranges, nr * sizeof(*ranges));
 	ret = ioctl(dev->fd, VFIO_DEVICE_FEATURE, arg);

@@ -129,6 +129,13 @@ int bario_bar_export(struct bario_dev *dev, unsigned int bar,
 		     const struct bario_vfio_range *ranges, unsigned int nr,
 		     struct bario_err *err);
 
+/* The same with @access: O_RDONLY, O_WRONLY or O_RDWR. Whoever is handed the
+ * descriptor can do no more with the memory.
+ */
+int bario_bar_export_access(struct bario_dev *dev, unsigned int bar,
+			    const struct bario_vfio_range *ranges, unsigned int nr,
+			    int access, struct bario_err *err);
+
 /* Bus address and size of a BAR, from sysfs; needs no open device */
 int bario_bar_address(const char *bdf, unsigned int bar, uint64_t *start,
 		      uint64_t *size, struct bario_err *err);
