@@ -348,20 +348,6 @@ static void make_partition(int drive)
 		tap_bail("no partition: %s", strerror(errno));
 }
 
-static bool drive_polls(void)
-{
-	char path[128], value = '0';
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/class/block/%s/queue/io_poll",
-		 strrchr(rig_drive_path(), '/') + 1);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 && read(fd, &value, 1) != 1)
-		value = '0';
-	close(fd);
-	return value == '1';
-}
-
 static bool ended(const struct thread *t)
 {
 	struct timespec limit;
@@ -468,7 +454,7 @@ int main(int argc, char **argv)
 	rig_open_bar(&bar);
 	if (drive_size < CANARY_AT + CANARY || bar.size < BAR_FUZZED + CANARY)
 		tap_skip_all("the drive or the BAR is too small");
-	polls = drive_polls();
+	polls = rig_drive_polls();
 	make_partition(drive);
 	rig_fill_drive(drive, CANARY_SEED, CANARY_AT, CANARY);
 	bario_pattern_fill(bar.cpu + BAR_FUZZED, CANARY, CANARY_SEED, 0);

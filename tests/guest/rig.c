@@ -59,6 +59,19 @@ void rig_set_drive_ceiling(uint64_t bytes)
 			 strerror(errno));
 }
 
+bool rig_drive_polls(void)
+{
+	char path[128], value = '0';
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/block/%s/queue/io_poll", drive_info().name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, &value, 1) != 1)
+		tap_bail("%s: %s", path, strerror(errno));
+	close(fd);
+	return value == '1';
+}
+
 int rig_open_drive(void)
 {
 	int fd = open(rig_drive_path(), O_RDWR | O_DIRECT | O_CLOEXEC);

@@ -54,6 +54,9 @@ uint64_t rig_drive_size(void);
 uint64_t rig_drive_ceiling(void);
 void rig_set_drive_ceiling(uint64_t bytes);
 
+/* Has it queues that IORING_SETUP_IOPOLL can poll? */
+bool rig_drive_polls(void);
+
 /* Write to a file of the drive's queue in sysfs; false if it does not take that. */
 bool rig_queue_setting(const char *name, const char *value);
 

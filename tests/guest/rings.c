@@ -62,26 +62,10 @@ static void kind_of_ring(const char *what, unsigned int flags)
 	io_uring_queue_exit(&ring);
 }
 
-static bool drive_polls(void)
-{
-	char path[128], value = '0';
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/class/block/%s/queue/io_poll",
-		 strrchr(rig_drive_path(), '/') + 1);
-	fd = open(path, O_RDONLY);
-	if (fd >= 0) {
-		if (read(fd, &value, 1) != 1)
-			value = '0';
-		close(fd);
-	}
-	return value == '1';
-}
-
 static void kinds_of_rings(void)
 {
 	kind_of_ring("plain ring", 0);
-	if (drive_polls()) {
+	if (rig_drive_polls()) {
 		kind_of_ring("IOPOLL", IORING_SETUP_IOPOLL);
 		kind_of_ring("IOPOLL and SQPOLL", IORING_SETUP_IOPOLL | IORING_SETUP_SQPOLL);
 		kind_of_ring("IOPOLL and DEFER_TASKRUN", IORING_SETUP_IOPOLL |
@@ -102,7 +86,7 @@ static void forced_async(void)
 	if (new_ring(&ring, 0))
 		both_ways(&ring, "IOSQE_ASYNC", 0, IOSQE_ASYNC);
 	io_uring_queue_exit(&ring);
-	if (!drive_polls())
+	if (!rig_drive_polls())
 		return;
 	if (new_ring(&ring, IORING_SETUP_IOPOLL))
 		both_ways(&ring, "IOSQE_ASYNC with IOPOLL", 0, IOSQE_ASYNC);

@@ -377,20 +377,6 @@ static void on_ring(const char *name, unsigned int setup, unsigned int flags)
 	io_uring_queue_exit(&ring);
 }
 
-static bool drive_polls(void)
-{
-	char path[128], value = '0';
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/class/block/%s/queue/io_poll",
-		 strrchr(rig_drive_path(), '/') + 1);
-	fd = open(path, O_RDONLY);
-	if (fd >= 0 && read(fd, &value, 1) != 1)
-		value = '0';
-	close(fd);
-	return value == '1';
-}
-
 int main(void)
 {
 	rig_memory(&mem, "bar", 0);
@@ -402,7 +388,7 @@ int main(void)
 	on_ring("a worker", 0, IOSQE_ASYNC);
 	on_ring("DEFER_TASKRUN", IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, 0);
 	on_ring("SQPOLL", IORING_SETUP_SQPOLL, 0);
-	if (drive_polls()) {
+	if (rig_drive_polls()) {
 		on_ring("IOPOLL", IORING_SETUP_IOPOLL, 0);
 		on_ring("IOPOLL, a worker", IORING_SETUP_IOPOLL, IOSQE_ASYNC);
 	} else {

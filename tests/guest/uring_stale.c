@@ -314,19 +314,6 @@ static void killed(unsigned int setup, const char *what)
 	close(ready[1]);
 }
 
-static bool drive_polls(void)
-{
-	char path[128], value = '0';
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/class/block/%s/queue/io_poll", disk.name);
-	fd = open(path, O_RDONLY);
-	if (fd >= 0 && read(fd, &value, 1) != 1)
-		value = '0';
-	close(fd);
-	return value == '1';
-}
-
 int main(void)
 {
 	struct bario_err err;
@@ -343,7 +330,7 @@ int main(void)
 	both_ways("a worker", 0, IOSQE_ASYNC);
 	both_ways("DEFER_TASKRUN", IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, 0);
 	both_ways("SQPOLL", IORING_SETUP_SQPOLL, 0);
-	if (drive_polls()) {
+	if (rig_drive_polls()) {
 		both_ways("IOPOLL", IORING_SETUP_IOPOLL, 0);
 		both_ways("IOPOLL, a worker", IORING_SETUP_IOPOLL, IOSQE_ASYNC);
 		both_ways("IOPOLL and SQPOLL", IORING_SETUP_IOPOLL | IORING_SETUP_SQPOLL, 0);
@@ -355,7 +342,7 @@ int main(void)
 	ring_closed("plain ring", 0);
 	ring_closed("SQPOLL", IORING_SETUP_SQPOLL);
 	killed(0, "plain ring");
-	if (drive_polls()) {
+	if (rig_drive_polls()) {
 		ring_closed("IOPOLL", IORING_SETUP_IOPOLL);
 		killed(IORING_SETUP_IOPOLL, "IOPOLL");
 	}

@@ -324,20 +324,6 @@ static void stopped(void)
 	tap_is(status, 0, "a continued process gets its data");
 }
 
-static bool drive_polls(void)
-{
-	char path[128], value = '0';
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/class/block/%s/queue/io_poll",
-		 strrchr(rig_drive_path(), '/') + 1);
-	fd = open(path, O_RDONLY);
-	if (fd >= 0 && read(fd, &value, 1) != 1)
-		value = '0';
-	close(fd);
-	return value == '1';
-}
-
 int main(void)
 {
 	exporter_init(&e);
@@ -356,7 +342,7 @@ int main(void)
 	waits("a worker", 0, IOSQE_ASYNC);
 	waits("DEFER_TASKRUN", IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, 0);
 	waits("SQPOLL", IORING_SETUP_SQPOLL, 0);
-	if (drive_polls()) {
+	if (rig_drive_polls()) {
 		waits("IOPOLL", IORING_SETUP_IOPOLL, 0);
 		waits("IOPOLL, a worker", IORING_SETUP_IOPOLL, IOSQE_ASYNC);
 	} else {
