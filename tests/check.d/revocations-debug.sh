@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Every kind of revocation for five seconds of load on the kernel that checks itself.
+# Every kind of revocation for five seconds of load on the kernel that checks itself; a
+# kind that a device turns out not to have is a failure.
 #
 # timeout: 1800
 # needs: debug user guest image
@@ -16,7 +17,9 @@ here=$(dirname -- "$(readlink -f -- "$0")")
 . "$here/../guest/window.sh"
 
 exporter_kernel debug
-window_tap 'debug' ports-iommu --timeout 600 --seconds 300 -- 'revocations 5 reset hot decode close'
+window_tap 'debug' ports-iommu --timeout 600 --seconds 300 -- 'revocations 5 reset bus hot decode close'
 window_tap 'debug, PCIe device' ports-iommu --timeout 600 --seconds 300 --bar pmr -- \
-	'revocations 5 reset flr hot decode d3 power close'
+	'revocations 5 reset bus flr hot decode d3 power close'
+window_tap 'debug, two functions' ports-iommu "${exporter_sibling[@]}" --timeout 300 --seconds 200 -- \
+	vfio_export_sibling 'revocations 5 sibling'
 tap_end

@@ -17,10 +17,12 @@ here=$(dirname -- "$(readlink -f -- "$0")")
 . "$here/../guest/window.sh"
 
 exporter_kernel release
-for topology in ports-iommu switch; do
-	window_tap "$topology" "$topology" -- 'revocations 2 reset hot decode close'
-	# A PCIe device with power management.
-	window_tap "$topology, PCIe device" "$topology" --bar pmr -- \
-		'revocations 2 reset flr hot decode d3 power close'
-done
+window_tap ports-iommu ports-iommu -- 'revocations 2 reset bus hot decode close'
+# A PCIe device with power management.
+window_tap 'ports-iommu, PCIe device' ports-iommu --bar pmr -- \
+	'revocations 2 reset bus flr hot decode d3 power close'
+# A hot reset wants the cdev, which wants an IOMMU.
+window_tap switch switch -- 'revocations 2 reset bus decode close'
+window_tap 'switch, PCIe device' switch --bar pmr -- \
+	'revocations 2 reset bus flr decode d3 power close'
 tap_end

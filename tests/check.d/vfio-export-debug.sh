@@ -17,7 +17,6 @@ exporter_tap 'debug' ports-iommu --timeout 900 --seconds 300 -- \
 	vfio_export vfio_export_map vfio_export_revoke
 exporter_tap 'debug, PCIe device' ports-iommu --bar pmr --timeout 600 --seconds 300 -- \
 	vfio_export_revoke
-exporter_tap 'debug, two functions' ports-iommu "${exporter_sibling[@]}" -- vfio_export_sibling
 exporter_tap 'debug, switch' switch --timeout 600 --seconds 300 -- vfio_export_map vfio_export_revoke
 # The checker of DMA mappings gives up when an allocation of its own fails.
 exporter_tap 'debug, no memory' ports-iommu --allow-log 'cacheline tracking ENOMEM' -- \

@@ -80,6 +80,34 @@ void exporter_close(struct exporter *e)
 	e->dev = NULL;
 }
 
+/* Write to a file of sysfs below the PCI bus. */
+static int write_pci(const char *name, const char *text)
+{
+	char path[128];
+	int fd, ret = 0;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/%s", name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+int exporter_bind_sibling(struct exporter *e)
+{
+	char bdf[16], name[64];
+	int ret;
+
+	snprintf(bdf, sizeof(bdf), "%s", e->bdf);
+	bdf[strlen(bdf) - 1]++;
+	snprintf(name, sizeof(name), "devices/%s/driver_override", bdf);
+	ret = write_pci(name, "vfio-pci");
+	return ret ? ret : write_pci("drivers_probe", bdf);
+}
+
 int export_raw(struct exporter *e, const struct bario_vfio_export *arg)
 {
 	return result(ioctl(bario_dev_fd(e->dev), VFIO_DEVICE_FEATURE, arg));
@@ -170,6 +198,16 @@ int low_power(struct exporter *e, bool enter)
 	};
 
 	return result(ioctl(bario_dev_fd(e->dev), VFIO_DEVICE_FEATURE, &arg));
+}
+
+int reset_method(struct exporter *e, const char *name)
+{
+	char path[64];
+	int ret;
+
+	snprintf(path, sizeof(path), "devices/%s/reset_method", e->bdf);
+	ret = write_pci(path, name ? name : "default");
+	return ret == -EINVAL ? -EOPNOTSUPP : ret;
 }
 
 /* Each buffer ends with how many devices are attached, the file with the buffers. */

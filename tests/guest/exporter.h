@@ -29,6 +29,12 @@ void exporter_init(struct exporter *e);
 void exporter_open(struct exporter *e);
 void exporter_close(struct exporter *e);
 
+/*
+ * Give the function with the next number to vfio-pci, and leave it closed; -ENOENT if the
+ * slot has none.
+ */
+int exporter_bind_sibling(struct exporter *e);
+
 /* The feature ioctl as raw as a test wants it, and the whole BAR. */
 int export_raw(struct exporter *e, const struct bario_vfio_export *arg);
 int export_bar(struct exporter *e);
@@ -41,6 +47,12 @@ int power_state(struct exporter *e, unsigned int d);
 int function_reset(struct exporter *e);
 int hot_reset(struct exporter *e);
 int low_power(struct exporter *e, bool enter);
+
+/*
+ * How the device is reset from now on, by name ("bus", "flr"), or by NULL as the kernel
+ * would choose; -EOPNOTSUPP if it has no such way.
+ */
+int reset_method(struct exporter *e, const char *name);
 
 /* dma-bufs alive, as the kernel counts them; -1 if it does not tell. */
 long count_dmabufs(void);

@@ -4,9 +4,12 @@
  *
  *   revocations SECONDS KIND...
  *
- * Each KIND for so long: reset (VFIO_DEVICE_RESET), flr (by configuration space), hot
- * (hot reset), decode (memory off and on), d3 (D3hot and back), power (runtime PM entry
- * and exit), close (and open again). During a reset requests wait, and none fails. While
+ * Each KIND for so long: reset (VFIO_DEVICE_RESET, as the kernel chooses), bus (the same
+ * by a reset of the bus), flr (by configuration space), hot (hot reset), sibling (hot
+ * reset together with a function of the slot that nobody has opened), decode (memory off
+ * and on), d3 (D3hot and back), power (runtime PM entry and exit), close (and open again).
+ * A kind that the device, or the way it was opened, does not have is a failure: who names
+ * it means it. During a reset requests wait, and none fails. While
  * memory is off they end with ENODEV, and go on after it without a new registration.
  *
  * While access is off, no DMA: the machine has a second window to the memory behind the
@@ -136,11 +139,13 @@ static unsigned long hits_while_off(uint64_t seed)
 	return hits;
 }
 
-/* A way to lose access and to get it back; resets do both at once. */
+/* A way to lose access and to get it back; resets do both at once. Unset members: nothing to do. */
 struct kind {
 	const char *name;
 	int (*off)(void);
 	int (*on)(void);
+	int (*prepare)(void);
+	int (*end)(void);
 };
 
 static int reset(void)
@@ -156,6 +161,21 @@ static int flr(void)
 static int hot(void)
 {
 	return hot_reset(&e);
+}
+
+static int by_bus(void)
+{
+	return reset_method(&e, "bus");
+}
+
+static int by_choice(void)
+{
+	return reset_method(&e, NULL);
+}
+
+static int bind_sibling(void)
+{
+	return exporter_bind_sibling(&e);
 }
 
 static int decode_off(void)
@@ -189,12 +209,14 @@ static int power_on(void)
 }
 
 static const struct kind kinds[] = {
-	{ "reset", reset, NULL },
-	{ "flr", flr, NULL },
-	{ "hot", hot, NULL },
-	{ "decode", decode_off, decode_on },
-	{ "d3", d3, d0 },
-	{ "power", power_off, power_on },
+	{ .name = "reset", .off = reset },
+	{ .name = "bus", .off = reset, .prepare = by_bus, .end = by_choice },
+	{ .name = "flr", .off = flr },
+	{ .name = "hot", .off = hot },
+	{ .name = "sibling", .off = hot, .prepare = bind_sibling },
+	{ .name = "decode", .off = decode_off, .on = decode_on },
+	{ .name = "d3", .off = d3, .on = d0 },
+	{ .name = "power", .off = power_off, .on = power_on },
 };
 
 static void open_and_export(void)
@@ -244,17 +266,18 @@ static void load_stop(struct load *l, const char *what, bool may_refuse)
 static void revoke_in_a_loop(const struct kind *k, double seconds)
 {
 	unsigned long times = 0, failed = 0, stuck = 0, hits = 0;
-	double end = now() + seconds;
 	static struct load l;
-	int ret = k->off();
+	double end;
+	int ret = k->prepare ? k->prepare() : 0;
 
-	if (ret == -EOPNOTSUPP || ret == -ENOTTY) {
-		tap_skip(k->name, "this device, or the way it was opened, has none");
+	if (!ret)
+		ret = k->off();
+	if (!tap_is(ret, 0, "%s: the device has it", k->name))
 		return;
-	}
 	if (k->on)
 		k->on();
 	load_start(&l);
+	end = now() + seconds;
 	while (now() < end && !stuck) {
 		failed += k->off() != 0;
 		if (k->on) {
@@ -269,6 +292,8 @@ static void revoke_in_a_loop(const struct kind *k, double seconds)
 	if (k->on)
 		tap_is(hits, 0, "%s: DMA while access was off", k->name);
 	load_stop(&l, k->name, k->on);
+	if (k->end)
+		tap_is(k->end(), 0, "%s: and no more", k->name);
 }
 
 /* After a close nothing comes back for who held on to the old dma-buf. */
@@ -295,10 +320,25 @@ static void close_in_a_loop(double seconds)
 	tap_is(hits, 0, "close: DMA after it, %lu times", times);
 }
 
+static void each(const char *name, double seconds)
+{
+	const size_t n = sizeof(kinds) / sizeof(kinds[0]);
+	size_t i;
+
+	if (!strcmp(name, "close")) {
+		close_in_a_loop(seconds);
+		return;
+	}
+	for (i = 0; i < n && strcmp(name, kinds[i].name); i++)
+		;
+	if (i == n)
+		tap_bail("no kind %s", name);
+	revoke_in_a_loop(&kinds[i], seconds);
+}
+
 int main(int argc, char **argv)
 {
 	double seconds = argc > 2 ? atof(argv[1]) : 0;
-	size_t i;
 	int arg;
 
 	if (seconds <= 0)
@@ -310,13 +350,8 @@ int main(int argc, char **argv)
 	map_window();
 	open_and_export();
 	rig_fill_drive(drive, 99, 0, TARGET_LEN);
-	for (arg = 2; arg < argc; arg++) {
-		if (!strcmp(argv[arg], "close"))
-			close_in_a_loop(seconds);
-		for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-			if (!strcmp(argv[arg], kinds[i].name))
-				revoke_in_a_loop(&kinds[i], seconds);
-	}
+	for (arg = 2; arg < argc; arg++)
+		each(argv[arg], seconds);
 	close(mem.fd);
 	exporter_close(&e);
 	return tap_done();

@@ -8,9 +8,6 @@
  * of one function of a group may reset the others that nobody has.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,41 +16,16 @@
 
 static struct exporter e;
 
-static int write_sysfs(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
-/* Bind the function with the next number to vfio-pci. */
-static void bind_sibling(void)
-{
-	char bdf[16], path[128];
-	int ret;
-
-	snprintf(bdf, sizeof(bdf), "%s", e.bdf);
-	bdf[strlen(bdf) - 1]++;
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override", bdf);
-	if (access(path, F_OK))
-		tap_skip_all("%s has no sibling %s", e.bdf, bdf);
-	write_sysfs(path, "vfio-pci");
-	ret = write_sysfs("/sys/bus/pci/drivers_probe", bdf);
-	if (ret)
-		tap_bail("cannot bind %s: %s", bdf, strerror(-ret));
-}
-
 int main(void)
 {
 	int dmabuf, imp, ret, i;
 
 	exporter_init(&e);
-	bind_sibling();
+	ret = exporter_bind_sibling(&e);
+	if (ret == -ENOENT)
+		tap_skip_all("%s has no sibling", e.bdf);
+	if (ret)
+		tap_bail("the sibling of %s cannot be bound: %s", e.bdf, strerror(-ret));
 	exporter_open(&e);
 	dmabuf = export_bar(&e);
 	imp = importer_new(&e, dmabuf, DMABUF_IMPORTER_AT_ONCE, 0, false);
