@@ -24,6 +24,5 @@ exporter_tap 'switch' switch -- vfio_export_map vfio_export_revoke
 for topology in switch-pt ports ports-pt no-path; do
 	exporter_tap "$topology" "$topology" -- vfio_export_map
 done
-exporter_tap 'ports-iommu, 8 GiB' ports-iommu --bar-size 8G -- vfio_export vfio_export_map
 exporter_tap 'switch, 8 GiB' switch --bar-size 8G -- vfio_export_map
 tap_end
