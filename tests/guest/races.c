@@ -2,14 +2,15 @@
 /*
  * This test will widen the gaps that races need.
  *
- *   races [SECONDS]
+ *   races [SECONDS] [removal|bar]...
  *
  * The module faultpoint holds up a function now and then: between a map and its
  * publication, lookup and use, dispatch and lookup, completion and retry, drain and
  * unmap, release and detach. One after the other, for about SECONDS each (1), while a
  * buffer moves as fast as it can under verified I/O, and others register and empty
  * slots, let timeouts cancel requests, close rings with requests in flight, and are
- * killed with them.
+ * killed with them. With a word instead: while the drive goes and comes back (removal),
+ * or the BAR is reset, closed and opened again (bar), see races_away.h.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -19,12 +20,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "churn.h"
+#include "faultpoint.h"
 #include "mover.h"
+#include "races_away.h"
 #include "tap.h"
 
 #define KIB 1024u
 #define MIB (1024u * KIB)
-#define HITS "/sys/module/faultpoint/parameters/hits"
 
 static struct mover m, other;
 static int drive;
@@ -61,43 +63,6 @@ static const struct point {
 	{ "dma_token_detach", "list and detach", COMMON },
 	{ "dma_token_attach", "registration and attach", COMMON },
 };
-
-static long read_hits(void)
-{
-	FILE *f = fopen(HITS, "r");
-	long n = -1;
-
-	if (!f)
-		return -1;
-	if (fscanf(f, "%ld", &n) != 1)
-		n = -1;
-	fclose(f);
-	return n;
-}
-
-static bool point_set(const struct point *p)
-{
-	char params[128];
-	int fd = open("/add/faultpoint.ko", O_RDONLY | O_CLOEXEC), ret;
-
-	if (fd < 0)
-		tap_skip_all("no /add/faultpoint.ko, which tests/modules builds");
-	snprintf(params, sizeof(params), "symbols=%s percent=%d", p->symbol,
-		 p->kind == RARE ? 100 : 50);
-	ret = syscall(SYS_finit_module, fd, params, 0) ? -errno : 0;
-	close(fd);
-	if (ret == -ENOEXEC || ret == -ENOENT)
-		return false;
-	if (ret)
-		tap_bail("faultpoint at %s: %s", p->symbol, strerror(-ret));
-	return true;
-}
-
-static void point_clear(void)
-{
-	if (syscall(SYS_delete_module, "faultpoint", 0))
-		tap_bail("faultpoint stays: %s", strerror(errno));
-}
 
 /*
  * Registrations end in a worker, and the checker of the DMA API counts to seven how
@@ -253,11 +218,12 @@ static void run(const struct point *p, double seconds)
 		  .buf = 2 * MIB, .sqe_flags = IOSQE_ASYNC },
 	};
 	static const char *const how[] = { "", ", polled", ", by workers" };
+	const struct point_how how_much = { .percent = p->kind == RARE ? 100 : 50, .delay_us = 300 };
 	pthread_t registrar, closer, timer;
 	long hits;
 	int i;
 
-	if (!point_set(p)) {
+	if (!point_set(p->symbol, how_much)) {
 		tap_skip(p->gap, "no function %s to hold up in this kernel", p->symbol);
 		return;
 	}
@@ -291,8 +257,7 @@ static void run(const struct point *p, double seconds)
 	}
 	tap_ok(timed && !timed_wrong, "between %s: %lu requests with a timeout, %lu ran out, %lu ended wrongly",
 	       p->gap, timed, timed_out, timed_wrong);
-	hits = read_hits();
-	point_clear();
+	hits = point_clear();
 	if (!hits && p->kind == RARE) {
 		tap_skip(p->gap, "this time nothing came that way");
 		return;
@@ -303,9 +268,8 @@ static void run(const struct point *p, double seconds)
 	       p->gap, hits, m.moves, registered, failed, closed, killed);
 }
 
-int main(int argc, char **argv)
+static void gaps(double seconds)
 {
-	double seconds = argc > 1 ? atof(argv[1]) : 1;
 	size_t i;
 
 	drive = rig_open_drive();
@@ -315,5 +279,24 @@ int main(int argc, char **argv)
 		run(&points[i], seconds);
 	mover_destroy(&m);
 	mover_destroy(&other);
+}
+
+int main(int argc, char **argv)
+{
+	double seconds = argc > 1 ? atof(argv[1]) : 1;
+	int i;
+
+	if (seconds <= 0)
+		tap_bail("usage: races [SECONDS] [removal|bar]...");
+	if (argc < 3)
+		gaps(seconds);
+	for (i = 2; i < argc; i++) {
+		if (!strcmp(argv[i], "removal"))
+			removal(seconds);
+		else if (!strcmp(argv[i], "bar"))
+			bar(seconds);
+		else
+			tap_bail("no mode %s", argv[i]);
+	}
 	return tap_done();
 }
