@@ -17,6 +17,15 @@ exporter_kernel debug
 exporter_tap 'debug, ports-iommu' ports-iommu --timeout 900 --seconds 400 -- \
 	'moves 5 periods' waits 'days --seconds 5'
 exporter_tap 'debug, ports' ports --timeout 600 --seconds 300 -- 'moves 1 layouts' days
+
+# A drive that reads 128 KiB in a second, and has three commands of a queue at once.
+vm_drive 64M
+slow=(--append nvme.io_queue_depth=4)
+for word in -drive "if=none,id=slow,format=raw,cache=unsafe,throttling.bps-read=131072,file=$drive" \
+	-device nvme,serial=slow,drive=slow; do
+	slow+=(--qemu "$word")
+done
+exporter_tap 'debug, ports-iommu, slow drive' ports-iommu "${slow[@]}" --timeout 300 --seconds 250 -- 'waits queued'
 vm_drive 2G
 exporter_tap 'debug, ports, little memory' ports --drive "$drive" --timeout 300 --seconds 200 -- 'reclaim 5 cache'
 tap_end
