@@ -29,7 +29,11 @@ vm_tap 'changes' "${debug[@]}" --timeout 600 --seconds 290 -- 'drivefaults reset
 vm_tap 'faults' "${debug[@]}" --timeout 400 --seconds 300 \
 	--allow-log 'workqueue leaked atomic, lock or RCU: kworker/[0-9]+:[0-9]+H' -- 'drivefaults media lost'
 vm_tap 'removal' "${debug[@]}" --timeout 600 --seconds 290 -- \
-	'env NVME=nvme driveevents remove unbind format' 'driveevents lost'
+	'driveevents remove unbind' 'driveevents lost'
+# With metadata, a partition scan's plain reads have a few bytes each of their own, two of
+# which may share a cache line, for which the checker of the DMA API has no name.
+vm_tap 'format' "${debug[@]}" --allow-log 'DMA-API: .* cacheline tracking EEXIST, overlapping mappings' \
+	--allow-log 'DMA-API: Mapped at:' -- 'env NVME=nvme driveevents format'
 # The stock driver of the slot takes two locks in both orders, which lockdep must not say
 # here: it says it once and for all, in words that could be about ours.
 vm_tap 'slot' "${debug[@]}" --append lockdep.prove_locking=0 -- 'driveevents slot'
