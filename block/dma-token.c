@@ -21,8 +21,10 @@
  *
  * References are taken and dropped by the driver only, between dispatch and
  * completion, where nothing sleeps.  So the wait ends when the device completes
- * or the driver's timeout or reset cancels, whatever users, schedulers,
- * throttles or reclaim do.
+ * or the driver's timeout or reset cancels, and a grace period has passed,
+ * whatever users, schedulers, throttles or reclaim do.  (One who polls and is
+ * preempted between taking completions off the queue and ending their requests
+ * has that much longer to run first: nobody else can end them.)
  *
  * Locks: dma_token_lock is a leaf that covers pointers only.  Allocating under
  * the reservation lock is allowed, so nothing that reclaim may wait for (block
@@ -71,13 +73,12 @@ static void dma_map_drained(struct percpu_ref *ref)
 	complete(&map->drained);
 }
 
-/* Wait until the device owns no command of a map that was unpublished. */
+/* Wait until the device owns no command of a map whose reference was killed. */
 void dma_map_drain(struct dma_map *map, struct dma_token *token)
 {
 	unsigned long start = jiffies;
 	bool told = false;
 
-	percpu_ref_kill(&map->ref);
 	do {
 		if (token->ops->kick)
 			token->ops->kick(token);
@@ -95,6 +96,26 @@ void dma_map_drain(struct dma_map *map, struct dma_token *token)
 	percpu_ref_exit(&map->ref);
 }
 
+/*
+ * The first half of ending a map: no command can come to use it any more.  It stays
+ * in token->dying for the second half.  Between the two a grace period passes, so
+ * that those of several maps pass at the same time where all are begun first.
+ */
+static void dma_token_unpublish(struct dma_token *token)
+{
+	struct dma_map *map;
+
+	dma_resv_assert_held(token->dmabuf->resv);
+
+	map = rcu_dereference_protected(token->map, true);
+	if (!map)
+		return;
+
+	RCU_INIT_POINTER(token->map, NULL);
+	token->dying = map;
+	percpu_ref_kill(&map->ref);
+}
+
 /**
  * dma_token_invalidate - end the live map of a token, if it has one
  * @token: the token
@@ -110,34 +131,46 @@ void dma_token_invalidate(struct dma_token *token)
 	struct dma_map *map;
 	struct sg_table *sgt;
 
-	dma_resv_assert_held(token->dmabuf->resv);
-
-	map = rcu_dereference_protected(token->map, true);
+	dma_token_unpublish(token);
+	map = token->dying;
 	if (!map)
 		return;
 
-	RCU_INIT_POINTER(token->map, NULL);
 	dma_map_drain(map, token);
+	token->dying = NULL;
 
 	sgt = map->sgt;
 	token->ops->unmap(map);
 	dma_buf_unmap_attachment(token->attach, sgt, token->dir);
 }
 
-/*
- * May run before dma_buf_dynamic_attach() has returned, and within the
- * exporter's map callback on the thread that called it.  In both cases there is
- * no published map, and nothing to do.
- */
-static void dma_token_move_notify(struct dma_buf_attachment *attach)
-{
-	dma_token_invalidate(attach->importer_priv);
-}
+static void dma_token_move_notify(struct dma_buf_attachment *attach);
 
 static const struct dma_buf_attach_ops dma_token_attach_ops = {
 	.allow_peer2peer	= true,
 	.move_notify		= dma_token_move_notify,
 };
+
+/*
+ * May run before dma_buf_dynamic_attach() has returned, and within the
+ * exporter's map callback on the thread that called it.  In both cases there is
+ * no published map of this token, and nothing to wait for.
+ *
+ * The exporter tells one attachment after the other.  A buffer that is registered
+ * a thousand times would so cost a thousand grace periods: all of them are begun
+ * when the first one is told.
+ */
+static void dma_token_move_notify(struct dma_buf_attachment *attach)
+{
+	struct dma_buf_attachment *other;
+
+	dma_resv_assert_held(attach->dmabuf->resv);
+
+	list_for_each_entry(other, &attach->dmabuf->attachments, node)
+		if (other->importer_ops == &dma_token_attach_ops)
+			dma_token_unpublish(other->importer_priv);
+	dma_token_invalidate(attach->importer_priv);
+}
 
 /*
  * The CPU never looks at the data, so it cannot keep a bounce buffer or a cache
@@ -266,6 +299,8 @@ static int dma_token_map_locked(struct dma_token *token)
 		return -ENODEV;
 	if (dma_token_is_mapped(token))
 		return 0;
+	/* unpublished when another one was told, and never told itself */
+	dma_token_invalidate(token);
 	if (!dma_resv_test_signaled(resv, DMA_RESV_USAGE_KERNEL))
 		return -EAGAIN;
 
@@ -465,6 +500,13 @@ void dma_token_list_kill(struct dma_token_list *list)
 	}
 	spin_unlock(&dma_token_lock);
 
+	/* all grace periods at once, see dma_token_move_notify() */
+	list_for_each_entry(token, &dying, node) {
+		dma_resv_lock(token->dmabuf->resv, NULL);
+		WRITE_ONCE(token->dead, true);
+		dma_token_unpublish(token);
+		dma_resv_unlock(token->dmabuf->resv);
+	}
 	list_for_each_entry_safe(token, next, &dying, node) {
 		list_del(&token->node);
 		dma_token_detach(token);
@@ -606,7 +648,15 @@ static int dma_token_dir(struct dma_buf *dmabuf)
 	}
 }
 
-static int dma_token_check_target(struct file *target)
+/**
+ * dma_token_check_target - can the disk behind a file do I/O on dma-bufs?
+ * @target: an open file
+ *
+ * Context: Any.
+ * Return: 0, -EOPNOTSUPP if it is not a disk whose driver supports tokens, -EINVAL
+ * if it was not opened O_DIRECT, -ENODEV if the disk is gone.
+ */
+int dma_token_check_target(struct file *target)
 {
 	struct gendisk *disk = dma_token_disk(target);
 	struct request_queue *q;
@@ -678,7 +728,8 @@ static int dma_token_first_map(struct dma_token *token)
 
 /**
  * dma_token_create - register a dma-buf for the disk behind a file
- * @target:	an open file of the disk, needed during the call only
+ * @target:	an open file of the disk, needed during the call only; good, as
+ *		dma_token_check_target() said
  * @dmabuf:	the dma-buf; the token takes a reference of its own
  * @charge:	who pays; the token's from now on, also if this fails
  *
@@ -687,10 +738,10 @@ static int dma_token_first_map(struct dma_token *token)
  *
  * Context: Process, may sleep; takes the reservation lock of the dma-buf.
  * Return: the token, to be put by dma_token_put(), or an ERR_PTR: -EOPNOTSUPP
- * if the target is not a disk whose driver supports tokens, -EINVAL if it was
- * not opened O_DIRECT or the device cannot address the layout, -ENODEV if
- * either side is gone or revoked, -EREMOTEIO without a peer-to-peer path,
- * -ENOMEM, or what else the exporter refused with.
+ * if the device's DMA is not coherent or would bounce, -EINVAL if the device
+ * cannot address the layout, -ENODEV if either side is gone or revoked,
+ * -EREMOTEIO without a peer-to-peer path, -ENOMEM, or what else the exporter
+ * refused with.
  */
 struct dma_token *dma_token_create(struct file *target, struct dma_buf *dmabuf,
 				   const struct dma_token_charge *charge)
@@ -698,12 +749,6 @@ struct dma_token *dma_token_create(struct file *target, struct dma_buf *dmabuf,
 	struct dma_token *token;
 	struct request_queue *q;
 	int ret;
-
-	ret = dma_token_check_target(target);
-	if (ret) {
-		dma_token_uncharge(charge);
-		return ERR_PTR(ret);
-	}
 
 	token = dma_token_alloc(dma_token_disk(target), dmabuf);
 	if (IS_ERR(token)) {
@@ -719,15 +764,43 @@ struct dma_token *dma_token_create(struct file *target, struct dma_buf *dmabuf,
 	if (!ret)
 		ret = dma_token_first_map(token);
 	if (ret) {
+		/* nothing that the charge is for was ever taken */
+		if (!token->attach) {
+			dma_token_uncharge(&token->charge);
+			token->charge = (struct dma_token_charge){};
+		}
 		dma_token_put(token);
 		return ERR_PTR(ret);
 	}
 	return token;
 }
 
+/*
+ * Teach lockdep that dma_token_lock is the inner one, before somebody does it the
+ * wrong way round where that is rare.  What follows a reservation lock otherwise
+ * has been taught by dma_resv_lockdep().
+ */
+static void __init dma_token_lockdep(void)
+{
+	struct dma_resv resv;
+
+	if (!IS_ENABLED(CONFIG_PROVE_LOCKING))
+		return;
+
+	dma_resv_init(&resv);
+	dma_resv_lock(&resv, NULL);
+	spin_lock(&dma_token_lock);
+	spin_unlock(&dma_token_lock);
+	dma_resv_unlock(&resv);
+	dma_resv_fini(&resv);
+}
+
 static int __init dma_token_init(void)
 {
-	dma_token_wq = alloc_workqueue("dma_token", WQ_UNBOUND, 0);
+	dma_token_lockdep();
+	/* each may wait for an exporter, and none is to wait for the others */
+	dma_token_wq = alloc_workqueue("dma_token", WQ_UNBOUND,
+				       WQ_UNBOUND_MAX_ACTIVE);
 	return dma_token_wq ? 0 : -ENOMEM;
 }
 subsys_initcall(dma_token_init);

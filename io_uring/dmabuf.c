@@ -64,6 +64,9 @@
 /* Longest sleep between two attempts to map, milliseconds. */
 #define IO_DMABUF_MAX_DELAY	32
 
+/* How often no memory for a mapping is taken for a passing state. */
+#define IO_DMABUF_NOMEM_TRIES	8
+
 /* What the smallest registration is charged. */
 #define IO_DMABUF_MIN_ACCT_PAGES	16
 
@@ -120,7 +123,8 @@ struct iovec *io_regbuf_desc_from_user(u64 array, u32 idx,
  * a page of IOMMU tables and a piece of the drive's DMA addresses for each 2
  * MiB, and some more for each registration and each extent. Without a limit on
  * these whoever has the two files could use up both. A buffer in extents of one
- * page costs several times of what it is charged, but not without bounds.
+ * page costs up to ten times of what it is charged, half of it IOMMU tables and
+ * addresses that nobody accounts; the exporter bounds the number of extents.
  */
 static int io_dmabuf_charge(struct io_ring_ctx *ctx, u64 size,
 			    struct dma_token_charge *charge)
@@ -164,7 +168,10 @@ static struct dma_token *io_dmabuf_get_token(struct io_ring_ctx *ctx,
 		goto out_put_target;
 	}
 
-	ret = io_dmabuf_charge(ctx, dmabuf->size, &charge);
+	/* first, so that a wrong target is not taken for a lack of memory */
+	ret = dma_token_check_target(target);
+	if (!ret)
+		ret = io_dmabuf_charge(ctx, dmabuf->size, &charge);
 	if (ret) {
 		token = ERR_PTR(ret);
 		goto out_put_dmabuf;
@@ -189,6 +196,8 @@ int io_dmabuf_register(struct io_ring_ctx *ctx,
 {
 	struct io_mapped_ubuf *imu;
 	struct dma_token *token;
+
+	lockdep_assert_held(&ctx->uring_lock);
 
 	imu = kzalloc(sizeof(*imu), GFP_KERNEL_ACCOUNT);
 	if (!imu)
@@ -251,14 +260,34 @@ int __io_dmabuf_import_rw(struct io_kiocb *req, u64 addr, u32 len)
 
 	/* not every request gets to io-wq, which initialises it */
 	atomic_set(&req->work.flags, 0);
+	((struct io_async_rw *)req->async_data)->dmabuf_cancelled = false;
 	io_dmabuf_init_iter(req, addr, len);
 	return 0;
 }
 
-/* Has io-wq been told to cancel this request? */
+/* Has io-wq been told to cancel this request, or a linked timeout run out? */
 static bool io_dmabuf_cancelled(struct io_kiocb *req)
 {
-	return atomic_read(&req->work.flags) & IO_WQ_WORK_CANCEL;
+	struct io_async_rw *io = req->async_data;
+
+	return atomic_read(&req->work.flags) & IO_WQ_WORK_CANCEL ||
+	       READ_ONCE(io->dmabuf_cancelled);
+}
+
+/*
+ * A linked timeout found the request nowhere: if it is between two attempts,
+ * there is not to be another. Not by the flag that io-wq has for that, which is
+ * cleared when the request is queued there. The timeout holds a reference on the
+ * request, which may have completed meanwhile. Its rsrc node, and so ->imu, and
+ * what is in ->async_data go after the last reference only, see
+ * io_free_batch_list().
+ */
+void __io_dmabuf_cancel(struct io_kiocb *req)
+{
+	struct io_async_rw *io = req->async_data;
+
+	if (req->flags & REQ_F_ASYNC_DATA)
+		WRITE_ONCE(io->dmabuf_cancelled, true);
 }
 
 /*
@@ -270,11 +299,18 @@ static bool io_dmabuf_cancelled(struct io_kiocb *req)
  */
 static int io_dmabuf_wait_map(struct io_kiocb *req, struct dma_token *token)
 {
-	unsigned int delay = 1;
+	unsigned int delay = 1, nomem = 0;
 	int ret;
 
 	for (;;) {
 		ret = dma_token_prepare(token);
+		/*
+		 * The registration is good, so user space is not to see that the
+		 * exporter has moved the memory at a bad time: behind an IOMMU a
+		 * mapping takes atomic memory, which is there again soon.
+		 */
+		if (ret == -ENOMEM && nomem++ < IO_DMABUF_NOMEM_TRIES)
+			ret = -EAGAIN;
 		/* how an exporter says that it is not worth the while any more */
 		if (ret == -EINTR && fatal_signal_pending(current))
 			return -ECANCELED;

@@ -28,6 +28,7 @@ int io_dmabuf_check_clone(struct io_ring_ctx *ctx);
 int __io_dmabuf_import_rw(struct io_kiocb *req, u64 addr, u32 len);
 int __io_dmabuf_issue(struct io_kiocb *req, u64 addr, u32 len);
 long __io_dmabuf_rw_res(struct io_kiocb *req, long res);
+void __io_dmabuf_cancel(struct io_kiocb *req);
 bool __io_dmabuf_complete_rw(struct io_kiocb *req, long *res);
 ssize_t __io_dmabuf_read_res(struct io_kiocb *req, ssize_t res);
 struct io_wq_work_node *io_dmabuf_iopoll_done(struct io_wq_work_node *list,
@@ -81,16 +82,11 @@ static inline struct dma_token *io_dmabuf_token(const struct io_kiocb *req)
 	return req->imu->dma_token;
 }
 
-/*
- * A linked timeout found the request nowhere: if it is between two attempts,
- * there is not to be another. The timeout holds a reference on the request, which
- * may have completed meanwhile. Its rsrc node, and so ->imu, is put after the last
- * reference only, see io_free_batch_list().
- */
+/* A linked timeout has run out and found the request nowhere. */
 static inline void io_dmabuf_cancel(struct io_kiocb *req)
 {
 	if (io_dmabuf_token(req))
-		atomic_or(IO_WQ_WORK_CANCEL, &req->work.flags);
+		__io_dmabuf_cancel(req);
 }
 
 /* Import the buffer of a fixed read or write, of either kind. */

@@ -58,8 +58,11 @@
 
 MODULE_IMPORT_NS(DMA_BUF);
 
-/* Far more than any layout needs, little enough to allocate and to map. */
-#define VFIO_PCI_DMABUF_MAX_RANGES	65536
+/*
+ * Far more than any layout needs.  Each of them costs whoever maps the buffer some
+ * hundred bytes of tables and DMA addresses, which nobody can be charged for.
+ */
+#define VFIO_PCI_DMABUF_MAX_RANGES	4096
 
 /*
  * The buffers of one open device. The device has a reference from the first
@@ -243,7 +246,10 @@ void vfio_pci_dmabuf_revoke_all(struct vfio_pci_core_device *vdev)
 	if (!hub)
 		return;
 
-	/* First tell them all, then wait: slow importers work side by side. */
+	/*
+	 * First tell them all, then wait: importers that give back their maps
+	 * later than in move_notify work side by side.
+	 */
 	vfio_pci_dmabuf_for_each(hub, vfio_pci_dmabuf_revoke);
 	vfio_pci_dmabuf_for_each(hub, vfio_pci_dmabuf_drain);
 }
@@ -581,4 +587,45 @@ int vfio_pci_dmabuf_feature(struct vfio_device *core_vdev, u32 flags,
 		return PTR_ERR(buf);
 
 	return vfio_pci_dmabuf_export(buf, get.open_flags);
+}
+
+/**
+ * vfio_pci_dmabuf_lockdep - teach lockdep the order of our locks
+ *
+ * The places that take them are rare, and the one that would do it the wrong
+ * way round may be the first.  So they are taken once when the module starts,
+ * on a device that does not exist.
+ *
+ * Context: Process, no locks held.
+ */
+void vfio_pci_dmabuf_lockdep(void)
+{
+	struct vfio_pci_core_device *vdev;
+	struct vfio_pci_dmabuf_hub *hub;
+	struct dma_resv resv;
+
+	if (!IS_ENABLED(CONFIG_PROVE_LOCKING))
+		return;
+
+	vdev = kzalloc(sizeof(*vdev), GFP_KERNEL);
+	if (!vdev)
+		return;
+	vfio_pci_core_init_dev(&vdev->vdev);
+	hub = vfio_pci_dmabuf_hub_get(vdev);
+	if (hub) {
+		dma_resv_init(&resv);
+
+		down_write(&vdev->memory_lock);
+		mutex_lock(&hub->lock);
+		mutex_unlock(&hub->lock);
+		dma_resv_lock(&resv, NULL);
+		dma_resv_unlock(&resv);
+		up_write(&vdev->memory_lock);
+
+		dma_resv_fini(&resv);
+		vfio_pci_dmabuf_hub_put(hub);
+		vfio_pci_dmabuf_hub_put(vdev->dmabuf_hub);
+	}
+	vfio_pci_core_release_dev(&vdev->vdev);
+	kfree(vdev);
 }

@@ -15,6 +15,7 @@ int vfio_pci_dmabuf_feature(struct vfio_device *core_vdev, u32 flags,
 			    size_t argsz);
 void vfio_pci_dmabuf_revoke_all(struct vfio_pci_core_device *vdev);
 void vfio_pci_dmabuf_cleanup(struct vfio_pci_core_device *vdev);
+void vfio_pci_dmabuf_lockdep(void);
 #else
 static inline int
 vfio_pci_dmabuf_feature(struct vfio_device *core_vdev, u32 flags,
@@ -29,6 +30,10 @@ static inline void vfio_pci_dmabuf_revoke_all(struct vfio_pci_core_device *vdev)
 }
 
 static inline void vfio_pci_dmabuf_cleanup(struct vfio_pci_core_device *vdev)
+{
+}
+
+static inline void vfio_pci_dmabuf_lockdep(void)
 {
 }
 #endif /* CONFIG_VFIO_PCI_DMABUF */

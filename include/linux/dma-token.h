@@ -114,6 +114,8 @@ struct dma_token_charge {
 /**
  * struct dma_token - one dma-buf registered for one disk
  * @map:	the live mapping or NULL; written under the reservation lock
+ * @dying:	a mapping that has been unpublished and waits for the device to give
+ *		back its commands, or NULL; under the reservation lock
  * @dev:	the device that does the DMA; valid until the token is dead.  A
  *		driver compares it with its own before it uses the mapping.
  * @size:	size of the dma-buf in bytes
@@ -128,6 +130,7 @@ struct dma_token_charge {
  */
 struct dma_token {
 	struct dma_map __rcu		*map;
+	struct dma_map			*dying;
 	struct device			*dev;
 	u64				size;
 	enum dma_data_direction		dir;
@@ -149,6 +152,7 @@ struct dma_token {
 #ifdef CONFIG_DMA_TOKEN
 
 /* for the owner of requests */
+int dma_token_check_target(struct file *target);
 struct dma_token *dma_token_create(struct file *target, struct dma_buf *dmabuf,
 				   const struct dma_token_charge *charge);
 void dma_token_put(struct dma_token *token);

@@ -19,11 +19,36 @@ cat >"$scratch/faulty/faulty.c" <<'C'
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/dma-resv.h>
 #include <linux/slab.h>
+#include <linux/vfio_pci_core.h>
 
 static char *what = "nothing";
 module_param(what, charp, 0444);
-MODULE_PARM_DESC(what, "The fault: leak, kasan, lockdep");
+MODULE_PARM_DESC(what, "The fault: leak, kasan, lockdep, order");
+
+/*
+ * The reservation first and memory_lock in it, on a device and a buffer of its own:
+ * nobody has taken these two in their right order since the machine came up.
+ */
+static int take_the_wrong_way(void)
+{
+	struct vfio_pci_core_device *vdev = kzalloc(sizeof(*vdev), GFP_KERNEL);
+	struct dma_resv resv;
+
+	if (!vdev)
+		return -ENOMEM;
+	vfio_pci_core_init_dev(&vdev->vdev);
+	dma_resv_init(&resv);
+	dma_resv_lock(&resv, NULL);
+	down_read(&vdev->memory_lock);
+	up_read(&vdev->memory_lock);
+	dma_resv_unlock(&resv);
+	dma_resv_fini(&resv);
+	vfio_pci_core_release_dev(&vdev->vdev);
+	kfree(vdev);
+	return 0;
+}
 
 static DEFINE_MUTEX(one);
 static DEFINE_MUTEX(two);
@@ -54,7 +79,7 @@ static int __init faulty_init(void)
 		mutex_unlock(&one);
 		mutex_unlock(&two);
 	}
-	return 0;
+	return strcmp(what, "order") ? 0 : take_the_wrong_way();
 }
 
 static void __exit faulty_exit(void)
@@ -80,4 +105,6 @@ ends 'a use after free is 92' 92 with_fault kasan
 point '... and is shown' grep -q 'BUG: KASAN: slab-use-after-free' "$scratch/err"
 ends 'a lock taken in the wrong order is 92' 92 with_fault lockdep
 point '... and is shown' grep -q 'possible circular locking' "$scratch/err"
+ends 'so are our own locks, whose order is taught at boot' 92 with_fault order
+point '... and are shown' grep -q 'memory_lock' "$scratch/err"
 tap_end

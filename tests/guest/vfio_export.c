@@ -23,7 +23,7 @@
 #include "tap.h"
 
 #define PAGE 4096ull
-#define MAX_RANGES 65536u
+#define MAX_RANGES 4096u
 #define GET (VFIO_DEVICE_FEATURE_GET | BARIO_VFIO_FEATURE_DMA_BUF)
 
 static struct exporter e;
@@ -264,7 +264,7 @@ static void test_many(void)
 	int fd;
 
 	fd = export_raw(&e, arg);
-	tap_ok(fd >= 0, "65536 ranges are accepted");
+	tap_ok(fd >= 0, "4096 ranges are accepted");
 	tap_is(lseek(fd, 0, SEEK_END), MAX_RANGES * PAGE, "the buffer is their sum");
 	close(fd);
 	free(arg);

@@ -483,6 +483,7 @@ static void map_drain_waits_for_the_last_reference(struct kunit *test)
 	}
 
 	/* left published on purpose: a killed map gives no reference */
+	percpu_ref_kill(&fix->map.ref);
 	dma_map_drain(&fix->map, &fix->token);
 	KUNIT_EXPECT_EQ(test, fix->held, 0);
 	KUNIT_EXPECT_GE(test, fix->kicks, 3);
