@@ -17,6 +17,9 @@
 
 #include "blk.h"
 
+/* Most commands that a bio is split into which must not wait. */
+#define DMA_TOKEN_NOWAIT_PARTS	32
+
 /* Both halves of the offset need all of their member. */
 static_assert(sizeof_field(struct bvec_iter, bi_idx) == sizeof(u32));
 static_assert(sizeof_field(struct bvec_iter, bi_bvec_done) == sizeof(u32));
@@ -85,6 +88,44 @@ bool bio_dma_token_ok(struct bio *bio, struct request_queue *q)
 }
 
 /**
+ * bio_dma_token_max_sectors - most that one command on a dma-buf may carry
+ * @lim: limits of the queue
+ *
+ * What limits other reads and writes to less than the drive can take is the cost
+ * of mapping their pages for DMA, which here is over.  A user who asked for
+ * smaller commands (max_sectors_kb) gets them all the same.
+ *
+ * Return: sectors.
+ */
+unsigned int bio_dma_token_max_sectors(const struct queue_limits *lim)
+{
+	if (!lim->max_dma_token_sectors)
+		return lim->max_sectors;
+	return min_not_zero(lim->max_dma_token_sectors, lim->max_user_sectors);
+}
+
+/**
+ * blk_dma_token_max_sectors - the same for a queue, and whether it takes tokens at all
+ * @q: the queue
+ *
+ * Return: sectors, 0 if no dma-buf can be registered for its disk.
+ */
+unsigned int blk_dma_token_max_sectors(struct request_queue *q)
+{
+	if (!q->mq_ops || !q->mq_ops->dma_token_attach || blk_queue_is_zoned(q))
+		return 0;
+	return bio_dma_token_max_sectors(&q->limits);
+}
+
+/* Is a bio for so many commands that they may well find no tag free? */
+static bool bio_dma_token_many_parts(struct bio *bio,
+				     const struct queue_limits *lim)
+{
+	return bio_sectors(bio) / DMA_TOKEN_NOWAIT_PARTS >
+		bio_dma_token_max_sectors(lim);
+}
+
+/**
  * bio_dma_token_split_at - check if and where to split a bio with a token
  * @bio:	the bio
  * @lim:	limits of the queue
@@ -95,9 +136,15 @@ bool bio_dma_token_ok(struct bio *bio, struct request_queue *q)
  *
  * The counterpart of bio_split_rw_at(), by length alone.
  *
+ * REQ_NOWAIT bios are split too, unlike others.  Where one part has to wait for a
+ * tag, it fails with -EAGAIN and so does the whole, whose owner then repeats all
+ * of it: reading or writing the same once more does no harm, as nobody has been
+ * told about the first time.  Asking a worker for each large bio costs more.  Not
+ * so for a great many parts, most of which would be for nothing.
+ *
  * Return: 0 if the bio fits, the number of sectors of the first part if it
  * does not, -EINVAL for a misaligned or atomic bio, -EAGAIN for a REQ_NOWAIT
- * bio that would have to be split.
+ * bio that would have to be split into too many.
  */
 int bio_dma_token_split_at(struct bio *bio, const struct queue_limits *lim,
 			   unsigned int *segs, unsigned int max_bytes,
@@ -114,7 +161,7 @@ int bio_dma_token_split_at(struct bio *bio, const struct queue_limits *lim,
 
 	if (bio->bi_opf & REQ_ATOMIC)
 		return -EINVAL;
-	if (bio->bi_opf & REQ_NOWAIT)
+	if (bio->bi_opf & REQ_NOWAIT && bio_dma_token_many_parts(bio, lim))
 		return -EAGAIN;
 
 	/* as for any bio that is split: only the last part could be polled */

@@ -18,6 +18,7 @@
 
 #include <linux/errno.h>
 #include <linux/kernel.h>
+#include <linux/math64.h>
 #include <linux/types.h>
 
 #define NVME_DMA_PAGE_SHIFT	12
@@ -39,11 +40,16 @@ struct nvme_dma_extent {
  * @ext:	the @nr extents and the end mark
  * @nr:		number of extents, at least one
  * @size:	bytes in the buffer
+ * @each:	bytes in each extent, the last of which may have less, or 0 if
+ *		they differ
+ * @longest:	bytes in the longest extent
  */
 struct nvme_dma_extents {
 	struct nvme_dma_extent	*ext;
 	unsigned int		nr;
 	u64			size;
+	u64			each;
+	u64			longest;
 };
 
 /**
@@ -54,6 +60,9 @@ struct nvme_dma_extents {
  * @mask:	highest address that the device can put out
  * @sum:	bytes so far
  * @next:	address right after the last segment
+ * @start:	where the last extent starts
+ * @each:	bytes in each extent before the last one, 0 if they differ
+ * @longest:	bytes in the longest extent before the last one
  */
 struct nvme_extent_builder {
 	struct nvme_dma_extent	*ext;
@@ -62,7 +71,24 @@ struct nvme_extent_builder {
 	u64			mask;
 	u64			sum;
 	u64			next;
+	u64			start;
+	u64			each;
+	u64			longest;
 };
+
+/* The last extent is complete: what it says about the sizes of all of them. */
+static inline void nvme_extents_close(struct nvme_extent_builder *b)
+{
+	u64 len = b->sum - b->start;
+
+	if (b->nr == 1)
+		b->each = len;
+	else if (len != b->each)
+		b->each = 0;
+	if (len > b->longest)
+		b->longest = len;
+	b->start = b->sum;
+}
 
 /**
  * nvme_extents_add - append one DMA segment
@@ -89,6 +115,8 @@ static inline int nvme_extents_add(struct nvme_extent_builder *b, u64 addr,
 	 * which continues nothing.
 	 */
 	if (!b->nr || !addr || addr != b->next) {
+		if (b->nr)
+			nvme_extents_close(b);
 		if (b->ext) {
 			b->ext[b->nr].start = b->sum;
 			b->ext[b->nr].addr = addr;
@@ -103,17 +131,32 @@ static inline int nvme_extents_add(struct nvme_extent_builder *b, u64 addr,
 /**
  * nvme_extents_end - finish a table
  * @b: the builder, with all segments added
+ * @x: filled in with the table
  *
  * Return: 0, or -EINVAL if the segments do not cover the buffer.
  */
-static inline int nvme_extents_end(struct nvme_extent_builder *b)
+static inline int nvme_extents_end(struct nvme_extent_builder *b,
+				   struct nvme_dma_extents *x)
 {
+	u64 last = b->sum - b->start, each = b->each;
+
 	if (!b->nr || b->sum != b->size)
 		return -EINVAL;
 	if (b->ext) {
 		b->ext[b->nr].start = b->size;
 		b->ext[b->nr].addr = 0;
 	}
+
+	/* only the last extent may be shorter than the others, none longer */
+	if (b->nr == 1 || last > each)
+		each = 0;
+	*x = (struct nvme_dma_extents) {
+		.ext		= b->ext,
+		.nr		= b->nr,
+		.size		= b->size,
+		.each		= each,
+		.longest	= last > b->longest ? last : b->longest,
+	};
 	return 0;
 }
 
@@ -134,13 +177,17 @@ static inline bool nvme_extents_contain(const struct nvme_dma_extents *x,
  * @x: the table
  * @offset: offset of the byte, below the size of the buffer
  *
- * Takes no step for a buffer of one extent, else the logarithm of their number.
+ * Takes no step for a buffer of one extent, one for extents of equal size, else
+ * the logarithm of their number.
  */
 static inline const struct nvme_dma_extent *
 nvme_extent_find(const struct nvme_dma_extents *x, u64 offset)
 {
 	const struct nvme_dma_extent *ext = x->ext;
 	unsigned int n = x->nr;
+
+	if (x->each)
+		return ext + div64_u64(offset, x->each);
 
 	/* it is one of ext[0] to ext[n - 1] */
 	while (n > 1) {

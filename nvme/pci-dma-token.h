@@ -41,7 +41,8 @@
 #include <linux/dma-buf.h>
 #include <linux/dma-resv.h>
 
-#include "pci-dma-prp.h"
+#include "pci-dma-list.h"
+#include "pci-dma-sgl.h"
 
 static_assert(NVME_DMA_PAGE_SHIFT == NVME_CTRL_PAGE_SHIFT);
 /*
@@ -51,8 +52,18 @@ static_assert(NVME_DMA_PAGE_SHIFT == NVME_CTRL_PAGE_SHIFT);
 static_assert(NVME_PRP_CAPACITY(NVME_MAX_NR_ALLOCATIONS) >=
 	      NVME_MAX_KB_SZ * SZ_1K / NVME_CTRL_PAGE_SIZE);
 
-/* entries in a list from prp_small_pool, whose blocks never leave a page */
-#define NVME_PRP_SMALL		(256 / sizeof(__le64))
+/* The length of a command has 16 bits of blocks. */
+static_assert(NVME_MAX_KB_SZ * 2 <= 65536);
+
+/* bytes in a block of prp_small_pool, which never leaves a page */
+#define NVME_SMALL_LIST		256
+#define NVME_PRP_SMALL		(NVME_SMALL_LIST / sizeof(__le64))
+#define NVME_SGL_SMALL		(NVME_SMALL_LIST / sizeof(struct nvme_sgl_desc))
+
+static unsigned int dma_token_lists_mb = 64;
+module_param(dma_token_lists_mb, uint, 0644);
+MODULE_PARM_DESC(dma_token_lists_mb,
+		 "Most memory, in MiB, that a drive spends on PRP lists of registered dma-bufs; other buffers get a list a command (0: all)");
 
 static inline int nvme_poll_cq(struct nvme_queue *nvmeq,
 			       struct io_comp_batch *iob);
@@ -62,10 +73,14 @@ static void nvme_free_prps(struct nvme_dev *dev, struct request *req);
  * struct nvme_dma_map - a token's mapping as this driver sees it
  * @map:	the part that block/dma-token.c looks after
  * @x:		where the bytes of the dma-buf are
+ * @lists:	PRP lists of all of them, where that was worth the memory
+ * @dev:	whose memory the lists are
  */
 struct nvme_dma_map {
 	struct dma_map		map;
 	struct nvme_dma_extents	x;
+	struct nvme_dma_lists	lists;
+	struct nvme_dev		*dev;
 };
 
 static inline struct nvme_dma_map *to_nvme_dma_map(struct dma_map *map)
@@ -76,6 +91,12 @@ static inline struct nvme_dma_map *to_nvme_dma_map(struct dma_map *map)
 static inline void nvme_dma_tokens_init(struct nvme_dev *dev)
 {
 	dma_token_list_init(&dev->dma_tokens);
+}
+
+/* Before the controller is asked for its own limit. */
+static inline void nvme_init_dma_token_limit(struct nvme_dev *dev)
+{
+	dev->ctrl.max_dma_token_sectors = NVME_MAX_KB_SZ * 2;
 }
 
 static inline void nvme_dma_tokens_kill(struct nvme_dev *dev)
@@ -120,20 +141,69 @@ static blk_status_t nvme_check_token_rq(struct nvme_dev *dev,
 		return BLK_STS_INVAL;
 	if (!len || offset & 3 || !nvme_extents_contain(&nmap->x, offset, len))
 		return BLK_STS_INVAL;
-	if (nvme_prp_entries(offset, len) >
-	    NVME_PRP_CAPACITY(NVME_MAX_NR_ALLOCATIONS))
+	/* what the split left, never more than the lists of a command describe */
+	if (len > NVME_MAX_KB_SZ * SZ_1K)
 		return BLK_STS_INVAL;
 	return BLK_STS_OK;
 }
 
+static bool nvme_token_sgls(struct nvme_dev *dev)
+{
+	return sgl_threshold && nvme_ctrl_sgl_supported(&dev->ctrl);
+}
+
+/*
+ * One descriptor where an extent has the whole range, a list of them where they
+ * are long enough for sgl_threshold, as for pages.  BLK_STS_NOTSUPP is for the
+ * caller: PRPs it is.
+ */
+static blk_status_t nvme_setup_token_sgl(struct nvme_dev *dev,
+					 struct request *req,
+					 struct nvme_rw_command *cmnd,
+					 const struct nvme_dma_extents *x,
+					 u64 offset, u32 len)
+{
+	struct nvme_iod *iod = blk_mq_rq_to_pdu(req);
+	const struct nvme_dma_extent *ext;
+	struct nvme_sgl_desc *list;
+	struct dma_pool *pool;
+	dma_addr_t dma;
+	unsigned int nr;
+	bool small;
+
+	nr = nvme_sgl_count(x, offset, len, &ext);
+	if (nr == 1) {
+		cmnd->flags = NVME_CMD_SGL_METABUF;
+		nvme_sgl_set_data(&cmnd->dptr.sgl,
+				  ext->addr + (offset - ext->start), len);
+		return BLK_STS_OK;
+	}
+	if (nr > NVME_SGL_SLOTS || len / nr < sgl_threshold)
+		return BLK_STS_NOTSUPP;
+
+	small = nr <= NVME_SGL_SMALL;
+	pool = small ? dev->prp_small_pool : dev->prp_page_pool;
+	list = dma_pool_alloc(pool, GFP_ATOMIC, &dma);
+	if (!list)
+		return BLK_STS_RESOURCE;
+
+	nvme_sgl_fill(ext, offset, len, list);
+	cmnd->flags = NVME_CMD_SGL_METABUF;
+	nvme_sgl_set_list(&cmnd->dptr.sgl, dma, nr);
+	iod->list[0].sg_list = list;
+	iod->first_dma = dma;
+	iod->nr_allocations = small ? 0 : 1;
+	return BLK_STS_OK;
+}
+
+/* PRP lists of the command's own. */
 static blk_status_t nvme_setup_token_prps(struct nvme_dev *dev,
 					  struct request *req,
 					  struct nvme_rw_command *cmnd,
-					  const struct nvme_dma_map *nmap)
+					  const struct nvme_dma_extents *x,
+					  u64 offset, u32 len)
 {
 	struct nvme_iod *iod = blk_mq_rq_to_pdu(req);
-	u64 offset = bio_dma_token_offset(&req->bio->bi_iter);
-	u32 len = blk_rq_bytes(req);
 	unsigned int entries = nvme_prp_entries(offset, len);
 	unsigned int nr = nvme_prp_lists(entries), i;
 	bool small = entries <= NVME_PRP_SMALL;
@@ -148,7 +218,7 @@ static blk_status_t nvme_setup_token_prps(struct nvme_dev *dev,
 			goto free_lists;
 	}
 
-	nvme_prp_build(&nmap->x, offset, len, lists, dma, &cmnd->dptr.prp1,
+	nvme_prp_build(x, offset, len, lists, dma, &cmnd->dptr.prp1,
 		       &cmnd->dptr.prp2);
 	cmnd->flags = 0;	/* the data pointer holds PRPs */
 
@@ -164,6 +234,41 @@ free_lists:
 	while (i--)
 		dma_pool_free(pool, lists[i], dma[i]);
 	return BLK_STS_RESOURCE;
+}
+
+/*
+ * The cheapest data pointer there is: a descriptor for a range in one extent,
+ * which a buffer of one extent always is; the addresses of one page or two; a
+ * pointer into the lists of the buffer.  Only what is left takes memory.
+ *
+ * Finding out whether a range is in one extent takes a lookup, so that is not
+ * done for two pages, nor where no extent is longer than that.
+ */
+static blk_status_t nvme_setup_token_data(struct nvme_dev *dev,
+					  struct request *req,
+					  struct nvme_rw_command *cmnd,
+					  const struct nvme_dma_map *nmap)
+{
+	u64 offset = bio_dma_token_offset(&req->bio->bi_iter);
+	u32 len = blk_rq_bytes(req);
+	unsigned int entries = nvme_prp_entries(offset, len);
+	const struct nvme_dma_extents *x = &nmap->x;
+	blk_status_t ret;
+
+	if ((x->nr == 1 ||
+	     (entries > 1 && x->longest > 2 * NVME_DMA_PAGE_SIZE)) &&
+	    nvme_token_sgls(dev)) {
+		ret = nvme_setup_token_sgl(dev, req, cmnd, x, offset, len);
+		if (ret != BLK_STS_NOTSUPP)
+			return ret;
+	}
+	if (nmap->lists.chunk) {
+		nvme_lists_build(&nmap->lists, offset, entries,
+				 &cmnd->dptr.prp1, &cmnd->dptr.prp2);
+		cmnd->flags = 0;	/* the data pointer holds PRPs */
+		return BLK_STS_OK;
+	}
+	return nvme_setup_token_prps(dev, req, cmnd, x, offset, len);
 }
 
 /*
@@ -187,7 +292,7 @@ static blk_status_t nvme_map_token(struct nvme_dev *dev, struct request *req,
 
 	ret = nvme_check_token_rq(dev, req, to_nvme_dma_map(map));
 	if (!ret)
-		ret = nvme_setup_token_prps(dev, req, &cmnd->rw,
+		ret = nvme_setup_token_data(dev, req, &cmnd->rw,
 					    to_nvme_dma_map(map));
 	if (ret) {
 		dma_map_put(map);
@@ -220,8 +325,80 @@ static bool nvme_unmap_token(struct nvme_dev *dev, struct request *req)
 	return true;
 }
 
+/* Any number of lists, and their share of what the drive may spend. */
+static void nvme_free_token_lists(struct nvme_dev *dev,
+				  struct nvme_dma_lists *lists)
+{
+	unsigned int i;
+
+	if (!lists->chunk)
+		return;
+
+	for (i = 0; i < lists->nr_chunks && lists->chunk[i].slots; i++)
+		dma_free_coherent(dev->dev, NVME_CHUNK_SIZE,
+				  lists->chunk[i].slots, lists->chunk[i].dma);
+	kvfree(lists->chunk);
+	lists->chunk = NULL;
+	atomic_long_sub(lists->nr_chunks, &dev->dma_list_chunks);
+}
+
+/*
+ * The lists cost 1/256 of the buffer's size.  No lists are no error: commands
+ * have lists of their own then.
+ */
+static void nvme_build_token_lists(struct nvme_dev *dev,
+				   struct nvme_dma_map *nmap)
+{
+	const gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN;
+	struct nvme_dma_lists *lists = &nmap->lists;
+	unsigned long max;
+	unsigned int i;
+
+	if (!nvme_lists_layout(lists, nmap->x.size))
+		return;
+	max = (unsigned long)READ_ONCE(dma_token_lists_mb) *
+	      (SZ_1M / NVME_CHUNK_SIZE);
+	if (atomic_long_add_return(lists->nr_chunks, &dev->dma_list_chunks) >
+	    max)
+		goto uncharge;
+
+	lists->chunk = kvcalloc(lists->nr_chunks, sizeof(*lists->chunk), gfp);
+	if (!lists->chunk)
+		goto uncharge;
+	for (i = 0; i < lists->nr_chunks; i++) {
+		struct nvme_dma_chunk *chunk = &lists->chunk[i];
+
+		chunk->slots = dma_alloc_coherent(dev->dev, NVME_CHUNK_SIZE,
+						  &chunk->dma, gfp);
+		if (!chunk->slots) {
+			nvme_free_token_lists(dev, lists);
+			return;
+		}
+	}
+
+	for (i = 0; i < lists->nr_lists; i++) {
+		nvme_lists_fill(lists, &nmap->x, i);
+		cond_resched();
+	}
+	return;
+
+uncharge:
+	atomic_long_sub(lists->nr_chunks, &dev->dma_list_chunks);
+}
+
+/*
+ * Are lists worth their memory?  Not where commands are one descriptor but for
+ * the few that cross from one long extent to the next.
+ */
+static bool nvme_want_token_lists(struct nvme_dev *dev,
+				  const struct nvme_dma_extents *x)
+{
+	return !nvme_token_sgls(dev) || div_u64(x->size, x->nr) < SZ_1M;
+}
+
 static int nvme_scan_dma_segments(struct nvme_extent_builder *b,
-				  struct sg_table *sgt)
+				  struct sg_table *sgt,
+				  struct nvme_dma_extents *x)
 {
 	struct scatterlist *sg = sgt->sgl;
 	unsigned int i;
@@ -240,7 +417,7 @@ static int nvme_scan_dma_segments(struct nvme_extent_builder *b,
 		if (!(i % SZ_4K))
 			cond_resched();
 	}
-	return nvme_extents_end(b);
+	return nvme_extents_end(b, x);
 }
 
 static struct dma_map *nvme_dma_token_map(struct dma_token *token,
@@ -251,12 +428,14 @@ static struct dma_map *nvme_dma_token_map(struct dma_token *token,
 		.mask	= dma_get_mask(token->dev),
 	};
 	struct nvme_extent_builder fill = count;
+	struct nvme_dev *dev = token->driver_data;
+	struct nvme_dma_extents x;
 	struct nvme_dma_map *nmap;
 	int ret;
 
 	dma_resv_assert_held(token->dmabuf->resv);
 
-	ret = nvme_scan_dma_segments(&count, sgt);
+	ret = nvme_scan_dma_segments(&count, sgt, &x);
 	if (ret)
 		return ERR_PTR(ret);
 
@@ -271,13 +450,13 @@ static struct dma_map *nvme_dma_token_map(struct dma_token *token,
 		goto free_map;
 	}
 
-	ret = nvme_scan_dma_segments(&fill, sgt);
+	ret = nvme_scan_dma_segments(&fill, sgt, &nmap->x);
 	if (ret)
 		goto free_ext;
 
-	nmap->x.ext = fill.ext;
-	nmap->x.nr = fill.nr;
-	nmap->x.size = fill.size;
+	nmap->dev = dev;
+	if (nvme_want_token_lists(dev, &nmap->x))
+		nvme_build_token_lists(dev, nmap);
 	return &nmap->map;
 
 free_ext:
@@ -291,6 +470,8 @@ static void nvme_dma_token_unmap(struct dma_map *map)
 {
 	struct nvme_dma_map *nmap = to_nvme_dma_map(map);
 
+	/* map->token is not set in a map that was never published */
+	nvme_free_token_lists(nmap->dev, &nmap->lists);
 	kvfree(nmap->x.ext);
 	kfree(nmap);
 }
@@ -365,6 +546,10 @@ static inline void nvme_dma_token_sync_kick(struct nvme_queue *nvmeq)
 #else /* CONFIG_NVME_DMA_TOKEN */
 
 static inline void nvme_dma_tokens_init(struct nvme_dev *dev)
+{
+}
+
+static inline void nvme_init_dma_token_limit(struct nvme_dev *dev)
 {
 }
 

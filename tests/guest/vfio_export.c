@@ -152,9 +152,9 @@ static void test_ranges(void)
 	/*
 	 * The sum of all ranges wraps where no range of its own does: such a range is
 	 * outside the BAR as well, but that is looked at later. A sum that is too large
-	 * for a file's size without a wrap (EINVAL) cannot be had: 65536 ranges of a BAR
+	 * for a file's size without a wrap (EINVAL) cannot be had: 4096 ranges of a BAR
 	 * would have to be 2^63 bytes, and the processor's 2^40 bytes have no room for
-	 * a BAR of 2^47.
+	 * a BAR of 2^51.
 	 */
 	call = good_call();
 	call.ranges[1] = (struct bario_vfio_range) { 0, top };

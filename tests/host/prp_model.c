@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Runs the PRP lists and the extents of the NVMe driver on the host, against the
+ * Runs the PRP lists, descriptors and extents of the NVMe driver on the host, against the
  * same model as KUnit does, over all that does not fit into a boot.
  *
  * What a command looks like depends on three numbers: the page in the buffer
@@ -143,6 +143,43 @@ static const char *every_start_and_length(struct buffer *b)
 	return NULL;
 }
 
+/* The same commands on the lists of the buffer, and in descriptors. */
+static const char *every_start_and_length_shared(struct buffer *b)
+{
+	u64 bytes = nvme_lists_layout(&b->m.shared, b->x.size);
+	struct nvme_dma_chunk *chunks;
+	unsigned int start, pages, nr, turn = 0;
+	const char *why = NULL;
+	__le64 *memory;
+
+	chunks = allocate(b->m.shared.nr_chunks, sizeof(*chunks));
+	memory = allocate(1, bytes);
+	memset(memory, 0xa5, bytes);
+	model_fill_lists(&b->m, &b->x, chunks, memory);
+	for (start = 0; start < PAGES && !why; start++) {
+		for (pages = 1; pages <= PAGES - start && !why; pages++, turn++) {
+			unsigned int first = in_page[turn % nr_in_page];
+			unsigned int end = in_page[turn / nr_in_page % nr_in_page];
+			u64 len = (pages - 1) * MODEL_PAGE + (end ? end : MODEL_PAGE);
+
+			if (len <= first)
+				continue;
+			len -= first;
+			commands++;
+			why = model_command_lists(&b->m, start * MODEL_PAGE + first, len);
+			/* one in a while, as all of its bytes are looked at */
+			if (!why && turn % 17 == 0)
+				why = model_command_sgl(&b->m, &b->x,
+							start * MODEL_PAGE + first,
+							len, &nr);
+		}
+	}
+	b->m.shared.chunk = NULL;
+	free(memory);
+	free(chunks);
+	return why;
+}
+
 static const char *every_offset_and_end(struct buffer *b)
 {
 	unsigned int first, end, pages;
@@ -239,6 +276,8 @@ static const struct {
 } tests[] = {
 	{ "every start page and number of pages", every_start_and_length,
 	  PAGES },
+	{ "every start page and number of pages, on shared lists",
+	  every_start_and_length_shared, PAGES },
 	{ "every offset and end in a page", every_offset_and_end, PAGES },
 	{ "every start page and offset at the ends of lists",
 	  every_start_at_list_ends, 2 * PAGES },

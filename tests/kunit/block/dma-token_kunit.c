@@ -315,7 +315,9 @@ static const struct split_case split_cases[] = {
 	{ "buffer offset of 2", REQ_OP_READ, 2, SZ_4K, SZ_128K, -EINVAL },
 	{ "half a block", REQ_OP_READ, 0, 256, SZ_128K, -EINVAL },
 	{ "nowait that fits", REQ_OP_READ | REQ_NOWAIT, 0, SZ_4K, SZ_4K, 0 },
-	{ "nowait too long", REQ_OP_READ | REQ_NOWAIT, 0, SZ_8K, SZ_4K,
+	{ "nowait that is split", REQ_OP_READ | REQ_NOWAIT, 0, SZ_8K, SZ_4K,
+	  8 },
+	{ "nowait of many parts", REQ_OP_READ | REQ_NOWAIT, 0, SZ_1M, SZ_4K,
 	  -EAGAIN },
 	{ "atomic too long", REQ_OP_WRITE | REQ_ATOMIC, 0, SZ_8K, SZ_4K,
 	  -EINVAL },
@@ -327,6 +329,7 @@ static void bio_splits_by_length(struct kunit *test)
 	const struct queue_limits lim = {
 		.dma_alignment = 3,
 		.logical_block_size = 512,
+		.max_dma_token_sectors = 8,
 	};
 	int i;
 
@@ -344,6 +347,25 @@ static void bio_splits_by_length(struct kunit *test)
 				    got <= 0, "%s", c->name);
 		bio_put(bio);
 	}
+}
+
+static void bio_has_a_ceiling_of_its_own(struct kunit *test)
+{
+	struct queue_limits lim = {
+		.max_sectors = 256,
+		.max_hw_sectors = 256,
+		.max_dma_token_sectors = 1024,
+	};
+
+	KUNIT_EXPECT_EQ(test, bio_dma_token_max_sectors(&lim), 1024);
+	/* who wants smaller commands gets them, larger ones do not exist */
+	lim.max_user_sectors = 64;
+	KUNIT_EXPECT_EQ(test, bio_dma_token_max_sectors(&lim), 64);
+	lim.max_user_sectors = 4096;
+	KUNIT_EXPECT_EQ(test, bio_dma_token_max_sectors(&lim), 1024);
+	/* a driver that has no limit of its own */
+	lim.max_dma_token_sectors = 0;
+	KUNIT_EXPECT_EQ(test, bio_dma_token_max_sectors(&lim), 256);
 }
 
 static void bio_passes_only_the_right_gate(struct kunit *test)
@@ -423,6 +445,7 @@ static struct kunit_case dma_token_bio_cases[] = {
 	KUNIT_CASE(bio_advances_by_parts_as_by_the_sum),
 	KUNIT_CASE(bio_splits_and_clones_with_its_offset),
 	KUNIT_CASE(bio_splits_by_length),
+	KUNIT_CASE(bio_has_a_ceiling_of_its_own),
 	KUNIT_CASE(bio_passes_only_the_right_gate),
 	KUNIT_CASE(bio_leaves_tags_to_the_controller),
 	KUNIT_CASE(status_is_its_own),

@@ -199,6 +199,159 @@ static void prp_beyond_4g(struct kunit *test)
 	check_lists_clean(test, b);
 }
 
+static void fill_lists(struct kunit *test, struct buffer *b)
+{
+	u64 bytes = nvme_lists_layout(&b->m.shared, b->x.size);
+	struct nvme_dma_chunk *chunks;
+	__le64 *memory;
+
+	KUNIT_ASSERT_EQ(test, bytes,
+			(u64)b->m.shared.nr_chunks * NVME_CHUNK_SIZE);
+	chunks = test_alloc(test, b->m.shared.nr_chunks, sizeof(*chunks));
+	memory = test_alloc(test, 1, bytes);
+	memset(memory, 0xa5, bytes);
+	model_fill_lists(&b->m, &b->x, chunks, memory);
+}
+
+static void check_on_lists(struct kunit *test, struct buffer *b, u64 offset,
+			   u32 len)
+{
+	const char *why = model_command_lists(&b->m, offset, len);
+
+	if (why)
+		KUNIT_FAIL_AND_ABORT(test, "offset %llu, length %u: %s\n",
+				     offset, len, why);
+}
+
+/*
+ * Commands that start and end within three entries of where a list of either
+ * chain ends, and a sample.
+ */
+static void shared_list_ends(struct kunit *test)
+{
+	static const unsigned int offsets[] = { 0, 4, 512, 4092 };
+	/* pages that are the first of a list in one chain or the other */
+	static const unsigned int border[] = { 1, 255, 511, 766, 1022, 1277 };
+	struct buffer *b = buffer_alloc(test, TEST_PAGES);
+	enum model_layout layout;
+	unsigned int i, j, first, last;
+
+	for (layout = 0; layout < MODEL_LAYOUTS; layout++) {
+		buffer_fill(test, b, layout);
+		fill_lists(test, b);
+		for (i = 0; i < ARRAY_SIZE(border) * 7; i++) {
+			first = border[i / 7] + i % 7;
+			first -= min(first, 3);
+			for (j = i; j < ARRAY_SIZE(border) * 7; j++) {
+				u32 shift = offsets[j % ARRAY_SIZE(offsets)];
+
+				last = border[j / 7] + j % 7 - min(j, 3);
+				if (last < first)
+					continue;
+				check_on_lists(test, b,
+					       first * MODEL_PAGE + shift,
+					       (last - first + 1) * MODEL_PAGE -
+					       shift);
+			}
+			cond_resched();
+		}
+		for (i = 0; i < 2000; i++) {
+			u32 len = 4 * (1 + model_below(&b->m, SZ_8M / 4));
+
+			if (i % 4)
+				len = 4 * (1 + model_below(&b->m, SZ_64K / 4));
+			check_on_lists(test, b, 4ULL *
+				       model_below(&b->m, (b->x.size - len) / 4 + 1),
+				       len);
+			cond_resched();
+		}
+		/* to the very end, of the buffer and of the last list */
+		for (i = 1; i < 1200; i++)
+			check_on_lists(test, b, b->x.size - i * MODEL_PAGE,
+				       i * MODEL_PAGE);
+		b->m.shared.chunk = NULL;
+	}
+}
+
+/* Buffers that end near the end of a list of either chain, and a tiny one. */
+static void shared_list_sizes(struct kunit *test)
+{
+	static const unsigned int sizes[] = {
+		1, 2, 3, 254, 255, 256, 257, 510, 511, 512, 513, 765, 766, 767,
+		1021, 1022, 1023,
+	};
+	struct buffer *b = buffer_alloc(test, 1100);
+	unsigned int i, first;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		b->m.nr_pages = sizes[i];
+		buffer_fill(test, b, MODEL_PAGES);
+		fill_lists(test, b);
+		for (first = 0; first < sizes[i]; first++)
+			check_on_lists(test, b, first * MODEL_PAGE + 4,
+				       (sizes[i] - first) * MODEL_PAGE - 4);
+		b->m.shared.chunk = NULL;
+		cond_resched();
+	}
+	KUNIT_EXPECT_EQ(test, 0, nvme_lists_layout(&b->m.shared, U64_MAX - 4095));
+	b->m.shared.nr_chunks = 0;
+}
+
+static unsigned int check_sgl(struct kunit *test, struct buffer *b, u64 offset,
+			      u32 len)
+{
+	unsigned int nr;
+	const char *why = model_command_sgl(&b->m, &b->x, offset, len, &nr);
+
+	if (why)
+		KUNIT_FAIL_AND_ABORT(test, "offset %llu, length %u: %s\n",
+				     offset, len, why);
+	return nr;
+}
+
+static void sgl_sample(struct kunit *test)
+{
+	struct buffer *b = buffer_alloc(test, TEST_PAGES);
+	unsigned int i;
+
+	for (i = 0; i < 2000; i++) {
+		u32 len = 4 * (1 + model_below(&b->m, SZ_8M / 4));
+
+		if (i % 50 == 0)
+			buffer_fill(test, b, model_below(&b->m, MODEL_LAYOUTS));
+		if (i % 2)
+			len = 4 * (1 + model_below(&b->m, SZ_64K / 4));
+		check_sgl(test, b, 4ULL *
+			  model_below(&b->m, (b->x.size - len) / 4 + 1), len);
+		cond_resched();
+	}
+}
+
+/* A page of descriptors is full with 256, and one more is too many. */
+static void sgl_list_ends(struct kunit *test)
+{
+	static const unsigned int nr[] = {
+		1, 2, 15, 16, 17, 255, 256, 257, 258
+	};
+	struct buffer *b = buffer_alloc(test, 600);
+	unsigned int i;
+
+	buffer_fill(test, b, MODEL_PAGES);
+	for (i = 0; i < ARRAY_SIZE(nr); i++) {
+		unsigned int want = min(nr[i], MODEL_DESCS + 1);
+		u32 len = nr[i] * MODEL_PAGE;
+
+		KUNIT_EXPECT_EQ(test, check_sgl(test, b, 0, len), want);
+		KUNIT_EXPECT_EQ(test, check_sgl(test, b, 4, len - 4), want);
+		KUNIT_EXPECT_EQ(test, check_sgl(test, b, b->x.size - len, len),
+				want);
+		KUNIT_EXPECT_EQ(test, check_sgl(test, b, 4092, len - 4092 + 4),
+				min(nr[i] + 1, MODEL_DESCS + 1));
+	}
+	/* far more than a list has, without going through all of them */
+	KUNIT_EXPECT_EQ(test, check_sgl(test, b, 0, b->x.size), MODEL_DESCS + 1);
+}
+
 /* A buffer that ends inside a page. */
 static void prp_odd_tail(struct kunit *test)
 {
@@ -212,8 +365,12 @@ static void prp_odd_tail(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, model_extents(&b->x, 0x3200, U64_MAX, seg,
 					       ARRAY_SIZE(seg)));
 	memcpy(b->m.page, page, sizeof(page));
-	for (offset = 0; offset < 0x3200; offset += 4)
+	fill_lists(test, b);
+	for (offset = 0; offset < 0x3200; offset += 4) {
 		check_command(test, b, offset, 0x3200 - offset);
+		check_on_lists(test, b, offset, 0x3200 - offset);
+		check_sgl(test, b, offset, 0x3200 - offset);
+	}
 	check_lists_clean(test, b);
 }
 
@@ -280,6 +437,51 @@ static void extent_lookup_many(struct kunit *test)
 	for (i = 0; i < 20000; i++)
 		check_lookup(test, b, model_random(&b->m) % size);
 	check_lookup(test, b, size - 1);
+}
+
+/* Extents of some pages each, at addresses that do not continue each other. */
+struct size_case {
+	unsigned int	nr;
+	unsigned int	pages[4];
+	unsigned int	each;
+	unsigned int	longest;
+};
+
+static const struct size_case size_cases[] = {
+	{ 1, { 3 }, 0, 3 },
+	{ 2, { 2, 2 }, 2, 2 },
+	{ 3, { 2, 2, 1 }, 2, 2 },
+	{ 3, { 3, 3, 3 }, 3, 3 },
+	{ 3, { 1, 1, 2 }, 0, 2 },
+	{ 4, { 2, 1, 2, 1 }, 0, 2 },
+	{ 4, { 1, 2, 1, 1 }, 0, 2 },
+};
+
+static void extent_sizes(struct kunit *test)
+{
+	struct buffer *b = buffer_alloc(test, 16);
+	unsigned int i, j, page, n;
+
+	for (i = 0; i < ARRAY_SIZE(size_cases); i++) {
+		const struct size_case *c = &size_cases[i];
+
+		for (j = 0, page = 0; j < c->nr; j++) {
+			b->seg[j].addr = (j + 1) * 0x100000;
+			b->seg[j].len = c->pages[j] * MODEL_PAGE;
+			for (n = 0; n < c->pages[j]; n++)
+				b->m.page[page++] = b->seg[j].addr +
+						    n * MODEL_PAGE;
+		}
+		b->m.nr_pages = page;
+		KUNIT_ASSERT_EQ(test, 0,
+				model_extents(&b->x, page * MODEL_PAGE, U64_MAX,
+					      b->seg, c->nr));
+		check_table(test, b);
+		KUNIT_EXPECT_EQ(test, b->x.each, c->each * MODEL_PAGE);
+		KUNIT_EXPECT_EQ(test, b->x.longest, c->longest * MODEL_PAGE);
+		for (n = 0; n < page; n++)
+			check_lookup(test, b, n * MODEL_PAGE + 4);
+	}
 }
 
 static void extent_merge(struct kunit *test)
@@ -384,8 +586,13 @@ static struct kunit_case nvme_dma_token_cases[] = {
 	KUNIT_CASE(prp_sample),
 	KUNIT_CASE(prp_beyond_4g),
 	KUNIT_CASE(prp_odd_tail),
+	KUNIT_CASE(shared_list_ends),
+	KUNIT_CASE(shared_list_sizes),
+	KUNIT_CASE(sgl_sample),
+	KUNIT_CASE(sgl_list_ends),
 	KUNIT_CASE(extent_lookup),
 	KUNIT_CASE(extent_lookup_many),
+	KUNIT_CASE(extent_sizes),
 	KUNIT_CASE(extent_merge),
 	KUNIT_CASE_PARAM(extent_layouts, extent_refusal_gen_params),
 	KUNIT_CASE(extent_bounds),

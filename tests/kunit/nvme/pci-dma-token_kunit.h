@@ -19,13 +19,16 @@
  * program alike.
  */
 
-#include "pci-dma-prp.h"
+#include "pci-dma-list.h"
+#include "pci-dma-sgl.h"
 
 #define MODEL_PAGE		4096ULL
 #define MODEL_SLOTS		512
 #define MODEL_LISTS		5
 #define MODEL_SMALL_SLOTS	32
 #define MODEL_POISON		0xdeadbeefdeadbeefULL
+#define MODEL_DESCS		256
+#define MODEL_DESC_DMA		0x7e0000000000ULL
 
 /**
  * struct model_seg - what an exporter may return as one DMA segment
@@ -55,6 +58,8 @@ struct model_list {
  * @nr_lists:	lists that the last command was given
  * @rnd:	state of the random numbers
  * @list:	list memory
+ * @shared:	the lists of the buffer, for commands that use those
+ * @desc:	memory for a list of SGL descriptors, and one behind its end
  */
 struct model {
 	u64			*page;
@@ -63,6 +68,8 @@ struct model {
 	unsigned int		nr_lists;
 	u64			rnd;
 	struct model_list	list[MODEL_LISTS];
+	struct nvme_dma_lists	shared;
+	struct nvme_sgl_desc	desc[MODEL_DESCS + 1];
 };
 
 /* splitmix64: any state is good, and a seed repeats a run */
@@ -95,11 +102,28 @@ static inline void model_init(struct model *m, u64 seed)
 	}
 }
 
-/* The controller's read of one qword of list memory, NULL if there is none. */
-static inline __le64 *model_fetch(struct model *m, u64 dma)
+/* The lists of the buffer are in chunks here and there, and never next to each other. */
+static inline u64 model_chunk_dma(unsigned int chunk)
+{
+	return 0x600000000000ULL + chunk * 2ULL * NVME_CHUNK_SIZE;
+}
+
+/*
+ * The controller's read of one qword of list memory, NULL if there is none.  What
+ * was written for this command alone is not read again.
+ */
+static inline __le64 *model_fetch(struct model *m, u64 dma, bool *once)
 {
 	unsigned int i;
 
+	*once = false;
+	for (i = 0; i < m->shared.nr_chunks && m->shared.chunk; i++) {
+		u64 off = dma - m->shared.chunk[i].dma;
+
+		if (off < NVME_CHUNK_SIZE)
+			return &m->shared.chunk[i].slots[off / 8];
+	}
+	*once = true;
 	for (i = 0; i < m->nr_lists; i++) {
 		u64 off = dma - m->list[i].dma;
 
@@ -153,13 +177,15 @@ static inline const char *model_walk(struct model *m, u64 prp1, u64 prp2,
 	if (ptr % 8)
 		return "the list is not qword aligned";
 	for (;;) {
-		__le64 *slot = model_fetch(m, ptr);
+		bool once;
+		__le64 *slot = model_fetch(m, ptr, &once);
 		u64 entry;
 
 		if (!slot)
 			return "fetch outside of the lists";
 		entry = le64_to_cpu(*slot);
-		*slot = cpu_to_le64(MODEL_POISON);
+		if (once)
+			*slot = cpu_to_le64(MODEL_POISON);
 		if (entry % MODEL_PAGE)
 			return "an entry is not a page";
 
@@ -229,6 +255,113 @@ static inline const char *model_command(struct model *m,
 	}
 	nvme_prp_build(x, offset, len, lists, dma, &prp1, &prp2);
 	return model_walk(m, le64_to_cpu(prp1), le64_to_cpu(prp2), offset, len);
+}
+
+/**
+ * model_command_lists - build a command on the lists of the buffer, and execute it
+ * @m: buffer and list memory, with m->shared filled
+ * @offset: offset in the buffer
+ * @len: length
+ */
+static inline const char *model_command_lists(struct model *m, u64 offset,
+					      u32 len)
+{
+	__le64 prp1, prp2;
+
+	m->nr_lists = 0;
+	nvme_lists_build(&m->shared, offset, nvme_prp_entries(offset, len),
+			 &prp1, &prp2);
+	return model_walk(m, le64_to_cpu(prp1), le64_to_cpu(prp2), offset, len);
+}
+
+/* One data block descriptor: all of its bytes are where the buffer has them. */
+static inline const char *model_data(const struct model *m,
+				     const struct nvme_sgl_desc *desc, u64 pos,
+				     u64 left, u64 *done)
+{
+	u64 addr = le64_to_cpu(desc->addr), len = le32_to_cpu(desc->length), n;
+
+	if (desc->type >> 4)
+		return "no data block descriptor";
+	if (!len || len > left)
+		return "the descriptors are of another length";
+	*done = len;
+	for (; len; addr += n, pos += n, len -= n) {
+		n = MODEL_PAGE - pos % MODEL_PAGE;
+		if (n > len)
+			n = len;
+		if (!model_transfer(m, pos, addr))
+			return "a descriptor has the wrong address";
+	}
+	return NULL;
+}
+
+/**
+ * model_command_sgl - build a command with descriptors, and execute it
+ * @m: buffer and list memory
+ * @x: the extents of the same buffer
+ * @offset: offset in the buffer
+ * @len: length
+ * @nr: set to the number of descriptors it took, more than MODEL_DESCS if it
+ *	takes a command of another kind
+ */
+static inline const char *model_command_sgl(struct model *m,
+					    const struct nvme_dma_extents *x,
+					    u64 offset, u32 len,
+					    unsigned int *nr)
+{
+	const struct nvme_dma_extent *ext;
+	struct nvme_sgl_desc cmd;
+	const char *why = NULL;
+	unsigned int i;
+	u64 done;
+
+	*nr = nvme_sgl_count(x, offset, len, &ext);
+	if (*nr == 1) {
+		nvme_sgl_set_data(&cmd, ext->addr + (offset - ext->start), len);
+		why = model_data(m, &cmd, offset, len, &done);
+		return why || done == len ? why : "the descriptor is too short";
+	}
+	if (*nr > MODEL_DESCS)
+		return NULL;
+
+	memset(m->desc, 0xa5, sizeof(m->desc));
+	nvme_sgl_fill(ext, offset, len, m->desc);
+	nvme_sgl_set_list(&cmd, MODEL_DESC_DMA, *nr);
+	if (cmd.type >> 4 != 3 || le64_to_cpu(cmd.addr) != MODEL_DESC_DMA)
+		return "no last segment descriptor";
+	if (le32_to_cpu(cmd.length) != *nr * 16)
+		return "the list is of another length";
+	for (i = 0; i < *nr && !why; i++) {
+		why = model_data(m, &m->desc[i], offset, len, &done);
+		offset += done;
+		len -= done;
+	}
+	if (why)
+		return why;
+	if (len)
+		return "the descriptors do not cover the range";
+	for (i = *nr; i <= MODEL_DESCS; i++)
+		if (m->desc[i].type != 0xa5)
+			return "a descriptor was written in vain";
+	return NULL;
+}
+
+/* Have @chunks, of as much memory as nvme_lists_layout() said, and fill them. */
+static inline void model_fill_lists(struct model *m,
+				    const struct nvme_dma_extents *x,
+				    struct nvme_dma_chunk *chunks, __le64 *memory)
+{
+	unsigned int i;
+
+	m->shared.chunk = chunks;
+	for (i = 0; i < m->shared.nr_chunks; i++) {
+		chunks[i].slots = memory +
+			i * (NVME_CHUNK_SIZE / sizeof(*memory));
+		chunks[i].dma = model_chunk_dma(i);
+	}
+	for (i = 0; i < m->shared.nr_lists; i++)
+		nvme_lists_fill(&m->shared, x, i);
 }
 
 /* ways to cut a buffer into segments */
@@ -301,10 +434,29 @@ static inline int model_extents(struct nvme_dma_extents *x, u64 size, u64 mask,
 		if (ret)
 			return ret;
 	}
-	ret = nvme_extents_end(&b);
-	x->nr = b.nr;
-	x->size = b.size;
-	return ret;
+	return nvme_extents_end(&b, x);
+}
+
+/* The longest extent, and whether all have the same size. */
+static inline const char *model_sizes(const struct nvme_dma_extents *x)
+{
+	u64 first = x->ext[1].start - x->ext[0].start, longest = 0;
+	bool equal = x->nr > 1;
+	unsigned int i;
+
+	for (i = 0; i < x->nr; i++) {
+		u64 len = x->ext[i + 1].start - x->ext[i].start;
+
+		if (len > longest)
+			longest = len;
+		if (i + 1 < x->nr ? len != first : len > first)
+			equal = false;
+	}
+	if (x->longest != longest)
+		return "another extent is the longest";
+	if (x->each != (equal ? first : 0))
+		return "equal sizes are not seen, or seen where they are not";
+	return NULL;
 }
 
 /**
@@ -312,7 +464,8 @@ static inline int model_extents(struct nvme_dma_extents *x, u64 size, u64 mask,
  * @m: the buffer
  * @x: its extents
  *
- * Also no two extents may be left that continue each other.
+ * Also no two extents may be left that continue each other, and what it says
+ * about the sizes of all must be true.
  */
 static inline const char *model_table(const struct model *m,
 				      const struct nvme_dma_extents *x)
@@ -326,7 +479,7 @@ static inline const char *model_table(const struct model *m,
 		return "wrong number of extents";
 	if (x->ext[0].start || x->ext[x->nr].start != m->nr_pages * MODEL_PAGE)
 		return "the table does not cover the buffer";
-	return NULL;
+	return model_sizes(x);
 }
 
 /**
