@@ -17,6 +17,10 @@ vm_tap 'ports-iommu' --topology ports-iommu -- 'sweep bar' 'sweep udmabuf' 'swee
 	'sweep hugetlb --every 16'
 vm_tap 'switch, large commands' --topology switch --qemu -global --qemu nvme.mdts=10 -- \
 	'sweep bar --ceiling 4092' 'sweep udmabuf --ceiling 4092' 'sweep heap --ceiling 4092'
-vm_tap 'switch-pt' --topology switch-pt -- 'sweep bar --every 4'
-vm_tap 'ports' --topology ports -- 'sweep bar --every 4' 'sweep udmabuf --every 4'
+# A controller without descriptors has lists that are built once, and one without memory
+# for these has them built for each command.
+vm_tap 'switch-pt, no SGLs' --topology switch-pt --append nvme.sgl_threshold=0 -- 'sweep bar --every 4'
+vm_tap 'ports, no SGLs, no lists' --topology ports --append nvme.sgl_threshold=0 \
+	--append nvme.dma_token_lists_mb=0 -- 'sweep bar --every 4' 'sweep udmabuf --every 4'
+vm_tap 'ports' --topology ports -- 'sweep udmabuf --every 4'
 tap_end

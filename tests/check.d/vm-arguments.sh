@@ -27,6 +27,7 @@ refuses 'a topology that is a path' --topology ../topologies/switch
 refuses 'a time that is no number' --timeout soon
 refuses 'no processors' --cpus 0
 refuses 'a drive that is not there' --drive "$scratch/no-drive"
+refuses 'a drive that moves nothing and has no size' --drive null:
 refuses 'to add what is not there' --add "$scratch/nothing"
 refuses 'two additions of one name' --add "$scratch/one" --add "$scratch/two/one"
 refuses 'a BAR that is no power of two' --bar-size 100M

@@ -1361,6 +1361,9 @@ static void lists(void)
 	if (info.hw_ceiling < 4092 * KIB)
 		tap_skip_all("no command of this drive has two lists: give it nvme.mdts=10");
 	rig_set_drive_ceiling(128 * KIB);
+	/* neither descriptors nor lists of the buffer's own: each command has to have its own */
+	rig_driver_setting("sgl_threshold", "0");
+	rig_driver_setting("dma_token_lists_mb", "0");
 	rig_memory(&bar, "bar", 0);
 	trace_event("block:block_rq_requeue", NULL);
 	trace_lists();
@@ -1408,7 +1411,8 @@ static void prepare_one(uint32_t block, bool write)
 /* A bio, or one of those that a large one is split into, may not be submitted. */
 static void bios(unsigned int flags)
 {
-	static const long spaces[] = { 0, 1 * MIB + 1, 2 * MIB, 3 * MIB, 5 * MIB, 64 * MIB };
+	/* the eight parts of a megabyte are submitted as 1024, 896, ... 128 KiB: 4.5 MiB in all */
+	static const long spaces[] = { 0, 1 * MIB + 1, 2 * MIB, 3 * MIB, 4 * MIB, 64 * MIB };
 	unsigned int i, eio = 0, well = 0, other = 0, next = 0, missed;
 	uint32_t block;
 	int ret;
@@ -1490,6 +1494,8 @@ static void drive_errors(void)
 {
 	unsigned int flags, i;
 
+	/* a megabyte is eight commands, of which the last ones are to fail, too */
+	rig_set_drive_ceiling(128 * KIB);
 	rig_memory(&bar, "bar", 0);
 	trace_event("block:block_rq_requeue", NULL);
 	for (i = 0; i < 2; i++) {

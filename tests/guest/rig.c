@@ -142,6 +142,17 @@ bool rig_queue_setting(const char *name, const char *value)
 	return f && fputs(value, f) >= 0 && !fclose(f);
 }
 
+void rig_driver_setting(const char *name, const char *value)
+{
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/module/nvme/parameters/%s", name);
+	f = fopen(path, "w");
+	if (!f || fputs(value, f) < 0 || fclose(f))
+		tap_bail("%s: %s", path, strerror(errno));
+}
+
 void rig_load_module(const char *name)
 {
 	char path[64];

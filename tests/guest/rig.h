@@ -60,6 +60,9 @@ bool rig_drive_polls(void);
 /* Write to a file of the drive's queue in sysfs; false if it does not take that. */
 bool rig_queue_setting(const char *name, const char *value);
 
+/* A parameter of the drive's driver; ends the program if there is none. */
+void rig_driver_setting(const char *name, const char *value);
+
 /* Opened for reading and writing past the page cache. */
 int rig_open_drive(void);
 
