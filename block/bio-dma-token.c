@@ -117,12 +117,39 @@ unsigned int blk_dma_token_max_sectors(struct request_queue *q)
 	return bio_dma_token_max_sectors(&q->limits);
 }
 
+/**
+ * dma_token_is_one_command - does a range of a disk take one command?
+ * @file: an open file of the disk
+ * @pos: byte offset in the file, -1 if that is not known
+ * @len: bytes
+ *
+ * For a request that is not issued again: of one that is split, a part may find
+ * that it would have to wait when others have been submitted.
+ *
+ * Context: Any.
+ */
+bool dma_token_is_one_command(struct file *file, loff_t pos, size_t len)
+{
+	struct block_device *bdev = file_bdev(file);
+	struct request_queue *q = bdev_get_queue(bdev);
+	unsigned int chunk = q->limits.chunk_sectors;
+	sector_t start = get_start_sect(bdev) + (pos >> SECTOR_SHIFT);
+
+	if (len >> SECTOR_SHIFT > blk_dma_token_max_sectors(q))
+		return false;
+	if (!chunk)
+		return true;
+	return pos >= 0 &&
+	       len >> SECTOR_SHIFT <= blk_boundary_sectors_left(start, chunk);
+}
+
 /* Is a bio for so many commands that they may well find no tag free? */
 static bool bio_dma_token_many_parts(struct bio *bio,
 				     const struct queue_limits *lim)
 {
 	return bio_sectors(bio) / DMA_TOKEN_NOWAIT_PARTS >
-		bio_dma_token_max_sectors(lim);
+		min_not_zero(bio_dma_token_max_sectors(lim),
+			     lim->chunk_sectors);
 }
 
 /**
@@ -139,8 +166,11 @@ static bool bio_dma_token_many_parts(struct bio *bio,
  * REQ_NOWAIT bios are split too, unlike others.  Where one part has to wait for a
  * tag, it fails with -EAGAIN and so does the whole, whose owner then repeats all
  * of it: reading or writing the same once more does no harm, as nobody has been
- * told about the first time.  Asking a worker for each large bio costs more.  Not
- * so for a great many parts, most of which would be for nothing.
+ * told about the first time.  (An owner who would tell does not send such a bio,
+ * see dma_token_is_one_command().)  Asking a worker for each large bio costs more.
+ * Not so for a great many parts, most of which would be for nothing.  Nor for
+ * polled ones: splitting takes the flag away, but the plug of who must not wait
+ * may already have chosen a request of a polled queue, which nobody would poll.
  *
  * Return: 0 if the bio fits, the number of sectors of the first part if it
  * does not, -EINVAL for a misaligned or atomic bio, -EAGAIN for a REQ_NOWAIT
@@ -161,7 +191,8 @@ int bio_dma_token_split_at(struct bio *bio, const struct queue_limits *lim,
 
 	if (bio->bi_opf & REQ_ATOMIC)
 		return -EINVAL;
-	if (bio->bi_opf & REQ_NOWAIT && bio_dma_token_many_parts(bio, lim))
+	if (bio->bi_opf & REQ_NOWAIT &&
+	    (bio->bi_opf & REQ_POLLED || bio_dma_token_many_parts(bio, lim)))
 		return -EAGAIN;
 
 	/* as for any bio that is split: only the last part could be polled */

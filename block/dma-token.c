@@ -166,9 +166,10 @@ static void dma_token_move_notify(struct dma_buf_attachment *attach)
 
 	dma_resv_assert_held(attach->dmabuf->resv);
 
-	list_for_each_entry(other, &attach->dmabuf->attachments, node)
-		if (other->importer_ops == &dma_token_attach_ops)
-			dma_token_unpublish(other->importer_priv);
+	if (dma_token_is_mapped(attach->importer_priv))
+		list_for_each_entry(other, &attach->dmabuf->attachments, node)
+			if (other->importer_ops == &dma_token_attach_ops)
+				dma_token_unpublish(other->importer_priv);
 	dma_token_invalidate(attach->importer_priv);
 }
 

@@ -350,6 +350,11 @@ int __io_dmabuf_issue(struct io_kiocb *req, u64 addr, u32 len)
 	if (!(kiocb->ki_flags & IOCB_DIRECT))
 		return -EINVAL;
 
+	/* -EAGAIN is the result, so none of it may have been done */
+	if (req->flags & REQ_F_NOWAIT && !io_wq_current_is_worker() &&
+	    !dma_token_is_one_command(req->file, kiocb->ki_pos, len))
+		return -EAGAIN;
+
 	io_dmabuf_init_iter(req, addr, len);
 
 	/* a hint, but without it each request would fail before it maps */

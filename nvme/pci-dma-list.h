@@ -18,7 +18,8 @@
  *
  * A position counts the slots for entries of both chains, so without those for
  * pointers: page p is at position p of the first chain.  The memory comes in
- * chunks of some lists that are neighbours for the controller.
+ * chunks of NVME_CHUNK_LISTS lists that are neighbours for the controller.  That
+ * is one: single pages can always be had, and come from memory that is charged.
  *
  * Nothing here knows a device, so that a unit test can run it.
  */
@@ -30,7 +31,7 @@
 /* how far the second chain is shifted */
 #define NVME_LIST_SHIFT		(NVME_PRP_SLOTS / 2)
 /* lists in a chunk */
-#define NVME_CHUNK_LISTS	8
+#define NVME_CHUNK_LISTS	1
 #define NVME_CHUNK_SIZE		(NVME_CHUNK_LISTS * NVME_DMA_PAGE_SIZE)
 
 /**

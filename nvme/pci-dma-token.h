@@ -239,7 +239,9 @@ free_lists:
 /*
  * The cheapest data pointer there is: a descriptor for a range in one extent,
  * which a buffer of one extent always is; the addresses of one page or two; a
- * pointer into the lists of the buffer.  Only what is left takes memory.
+ * pointer into the lists of the buffer.  What is left takes memory, and so do
+ * extents for which sgl_threshold asks for descriptors: those are the controller's
+ * gain, which has fewer of them to fetch.
  *
  * Finding out whether a range is in one extent takes a lookup, so that is not
  * done for two pages, nor where no extent is longer than that.
@@ -342,34 +344,48 @@ static void nvme_free_token_lists(struct nvme_dev *dev,
 	atomic_long_sub(lists->nr_chunks, &dev->dma_list_chunks);
 }
 
+static bool nvme_take_token_lists(struct nvme_dev *dev, unsigned int nr)
+{
+	long max = (long)READ_ONCE(dma_token_lists_mb) *
+		   (SZ_1M / NVME_CHUNK_SIZE);
+	long used = atomic_long_read(&dev->dma_list_chunks);
+
+	do {
+		if (nr > max || used > max - nr)
+			return false;
+	} while (!atomic_long_try_cmpxchg(&dev->dma_list_chunks, &used,
+					  used + nr));
+	return true;
+}
+
 /*
- * The lists cost 1/256 of the buffer's size.  No lists are no error: commands
- * have lists of their own then.
+ * The lists cost 1/256 of the buffer's size, three pages at least.  No lists are
+ * no error: commands have lists of their own then.
  */
 static void nvme_build_token_lists(struct nvme_dev *dev,
 				   struct nvme_dma_map *nmap)
 {
 	const gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN;
 	struct nvme_dma_lists *lists = &nmap->lists;
-	unsigned long max;
 	unsigned int i;
 
-	if (!nvme_lists_layout(lists, nmap->x.size))
+	if (!nvme_lists_layout(lists, nmap->x.size) ||
+	    !nvme_take_token_lists(dev, lists->nr_chunks))
 		return;
-	max = (unsigned long)READ_ONCE(dma_token_lists_mb) *
-	      (SZ_1M / NVME_CHUNK_SIZE);
-	if (atomic_long_add_return(lists->nr_chunks, &dev->dma_list_chunks) >
-	    max)
-		goto uncharge;
 
 	lists->chunk = kvcalloc(lists->nr_chunks, sizeof(*lists->chunk), gfp);
-	if (!lists->chunk)
-		goto uncharge;
+	if (!lists->chunk) {
+		atomic_long_sub(lists->nr_chunks, &dev->dma_list_chunks);
+		return;
+	}
 	for (i = 0; i < lists->nr_chunks; i++) {
 		struct nvme_dma_chunk *chunk = &lists->chunk[i];
 
-		chunk->slots = dma_alloc_coherent(dev->dev, NVME_CHUNK_SIZE,
-						  &chunk->dma, gfp);
+		/* the reservation is held, maybe by one who is to be killed */
+		if (!fatal_signal_pending(current))
+			chunk->slots = dma_alloc_coherent(dev->dev,
+							  NVME_CHUNK_SIZE,
+							  &chunk->dma, gfp);
 		if (!chunk->slots) {
 			nvme_free_token_lists(dev, lists);
 			return;
@@ -380,19 +396,18 @@ static void nvme_build_token_lists(struct nvme_dev *dev,
 		nvme_lists_fill(lists, &nmap->x, i);
 		cond_resched();
 	}
-	return;
-
-uncharge:
-	atomic_long_sub(lists->nr_chunks, &dev->dma_list_chunks);
 }
 
 /*
- * Are lists worth their memory?  Not where commands are one descriptor but for
- * the few that cross from one long extent to the next.
+ * Are lists worth their memory?  Not where no command has more than two pages, nor
+ * where commands are one descriptor but for the few that cross from one long extent
+ * to the next.
  */
 static bool nvme_want_token_lists(struct nvme_dev *dev,
 				  const struct nvme_dma_extents *x)
 {
+	if (x->size <= 2 * NVME_DMA_PAGE_SIZE)
+		return false;
 	return !nvme_token_sgls(dev) || div_u64(x->size, x->nr) < SZ_1M;
 }
 

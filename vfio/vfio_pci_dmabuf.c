@@ -598,7 +598,7 @@ int vfio_pci_dmabuf_feature(struct vfio_device *core_vdev, u32 flags,
  *
  * Context: Process, no locks held.
  */
-void vfio_pci_dmabuf_lockdep(void)
+void __init vfio_pci_dmabuf_lockdep(void)
 {
 	struct vfio_pci_core_device *vdev;
 	struct vfio_pci_dmabuf_hub *hub;

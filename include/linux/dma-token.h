@@ -159,6 +159,7 @@ void dma_token_put(struct dma_token *token);
 int dma_token_check_file(struct dma_token *token, struct file *file);
 int dma_token_prepare(struct dma_token *token);
 bool dma_token_disk_gone(struct file *file);
+bool dma_token_is_one_command(struct file *file, loff_t pos, size_t len);
 
 /**
  * dma_token_is_mapped - does the token have a live map right now?
