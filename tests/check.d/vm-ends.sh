@@ -51,6 +51,23 @@ wait "$tool" || status=$?
 same 'a QEMU that crashes is 90' 90 "$status"
 point '... and said to have' grep -q '^tests/vm/run: QEMU crashed (signal 11)' "$scratch/err"
 
+# What the kernel says of a processor that sleeps through its timer; and of one that does
+# not get to it, which is the kernel's own fault.
+says() {
+	local line
+
+	for line; do
+		printf 'echo "<4>%s" >/dev/kmsg; ' "$line"
+	done
+}
+stall='rcu: INFO: rcu_sched detected stalls on CPUs/tasks:'
+silent='rcu: Possible timer handling issue on cpu=1 timer-softirq=1'
+ends 'a timer that QEMU lost is 90' 90 machine -- sh -c "$(says "$stall" 'NMI backtrace for cpu 1' \
+	'RIP: 0010:pv_native_safe_halt+0x17/0x20' "$silent")"
+point '... and said to be' grep -q '^tests/vm/run: QEMU lost a timer interrupt' "$scratch/err"
+ends 'a processor that does not get to its timer is 92' 92 machine -- sh -c "$(says "$stall" \
+	'NMI backtrace for cpu 1' 'RIP: 0010:somewhere+0x17/0x20' "$silent")"
+
 # The tool itself is ended: by the terminal, by a supervisor, and for good. The
 # guest tells by the host's drive image that it runs; no time is guessed.
 for signal in INT TERM KILL; do

@@ -8,8 +8,9 @@
 #       it, one after the other, and prints their test points, numbered on and with
 #       NAME in front. How the machine itself ended (kernel warning, leak, hang) is
 #       one more point. --seconds N is the limit of one program (120). A machine whose
-#       QEMU crashed is run once more, and the output says so: QEMU 7.2 has races of its
-#       own where a BAR comes and goes while several processors run.
+#       QEMU crashed or lost a timer interrupt is run once more, and the output says so:
+#       QEMU 7.2 has races of its own where a BAR comes and goes while several
+#       processors run, and on a busy host.
 #   vm_drive SIZE
 #       sets $drive to an empty sparse image, removed at the end.
 #   tap_end
@@ -70,8 +71,8 @@ vm_tap() {
 	done
 	shift
 	vm_once "$@" || status=$?
-	if [[ $status == 90 ]] && grep -q '^tests/vm/run: QEMU crashed ' "$guest_tmp/err"; then
-		echo "# $name: QEMU crashed; once more"
+	if [[ $status == 90 ]] && grep -qE '^tests/vm/run: QEMU (crashed|lost) ' "$guest_tmp/err"; then
+		echo "# $name: $(grep -m 1 -oE 'QEMU (crashed|lost a timer interrupt)' "$guest_tmp/err"); once more"
 		status=0
 		vm_once "$@" || status=$?
 	fi

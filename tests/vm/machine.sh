@@ -261,10 +261,22 @@ fail_with() {
 	exit "$status"
 }
 
+# Did a processor sleep through its timer? The kernel says that nothing handles timers
+# there, and finds it halted, with interrupts on, in the idle loop: the emulated timer has
+# not gone off. That is QEMU's doing, on a busy host, and nothing in the guest can cause it.
+lost_timer() {
+	tr -d '\r' <"$dir/console.log" | awk '
+		/rcu: .*Possible timer handling issue on cpu=/ { silent = 1 }
+		/NMI backtrace for cpu/ { looked = 1 }
+		looked && /RIP: / { halted += /safe_halt/; looked = 0 }
+		END { exit !(silent && halted) }'
+}
+
 machine_verdict() {
 	if grep -q 'Kernel panic - not syncing' "$dir/console.log"; then
 		fail_with 93 'the kernel panicked'
 	fi
+	lost_timer && fail_with 90 'QEMU lost a timer interrupt: a processor of the guest sleeps on'
 	$timed_out && fail_with 91 "not finished after $timeout seconds"
 	[[ -z $hang ]] || fail_with 91 "hang: $hang"
 	[[ -z $why ]] || fail_with 90 "the machine could not be prepared: $why"
