@@ -660,7 +660,7 @@ static void errors_that_stay(void)
 	fault_set(&f, "status", 0x281);
 	pest_start(&pest, false);
 	for (round = n = bad = 0; round < 6; round++)
-		n += failing_round(&ring, 100, 1, 1 * MIB, -ENODATA, &bad);
+		n += failing_round(&ring, 20, 1, 1 * MIB, -ENODATA, &bad);
 	tap_ok(as_many(n, 6, 6) && !bad, "one part of a split request fails: 6 commands, %u requests, %u not as they should be",
 	       n, bad);
 	pest_end(&pest, "one part of a split request fails");
