@@ -5,9 +5,10 @@ TOPOLOGY ?= ports-iommu
 BUILD := $(or $(BARIO_BUILD),build)
 
 SOAK_MINUTES ?= 30
+BENCH_MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check soak kcsan fresh kernel kernel-debug user guest vm-image shell \
+.PHONY: help demo check bench bench-quick soak kcsan fresh kernel kernel-debug user guest vm-image shell \
 	graft-check refresh series-check stock-baseline clean distclean
 
 help:	## show the targets
@@ -24,6 +25,12 @@ demo:	## build everything, move data between drive and BAR, say how it went
 
 check:	## build everything, run every test
 	@tests/run
+
+bench-quick:	## what an I/O costs, counted, in the cases that have a bar; a page to read
+	@bench/run quick
+
+bench:	## the same for every way to move data, for BENCH_MINUTES=60
+	@BENCH_MINUTES="$(BENCH_MINUTES)" bench/run full
 
 soak:	guest ## the long tests, for SOAK_MINUTES=30, on both kernels, in every topology
 	@SOAK_MINUTES="$(SOAK_MINUTES)" tests/soak
