@@ -119,12 +119,13 @@ unsigned int blk_dma_token_max_sectors(struct request_queue *q)
 
 /**
  * dma_token_is_one_command - does a range of a disk take one command?
- * @file: an open file of the disk
+ * @file: an open file of the disk, a block device's, as dma_token_check_file() found
  * @pos: byte offset in the file, -1 if that is not known
  * @len: bytes
  *
  * For a request that is not issued again: of one that is split, a part may find
- * that it would have to wait when others have been submitted.
+ * that it would have to wait when others have been submitted.  The limits are
+ * looked at without the queue: one that shrinks right now is found by the split.
  *
  * Context: Any.
  */

@@ -265,7 +265,11 @@ int __io_dmabuf_import_rw(struct io_kiocb *req, u64 addr, u32 len)
 	return 0;
 }
 
-/* Has io-wq been told to cancel this request, or a linked timeout run out? */
+/*
+ * Has io-wq been told to cancel this request, or a linked timeout run out? Any
+ * context: ->async_data is there from prep on, and a request that may have to be
+ * retried has not been cleaned up.
+ */
 static bool io_dmabuf_cancelled(struct io_kiocb *req)
 {
 	struct io_async_rw *io = req->async_data;
