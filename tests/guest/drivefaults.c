@@ -187,6 +187,7 @@ static void fresh(const char *what)
  * @once: lets it happen for the n-th time; 0 or what failed
  * @times: at least, 0: as often as fit in LOAD_S
  * @reads: IORING_SETUP_* of the flow of reads, @writes: of writes
+ * @allowed: as in struct flow
  */
 struct event {
 	const char *what;
@@ -194,6 +195,7 @@ struct event {
 	unsigned int times;
 	unsigned int reads;
 	unsigned int writes;
+	int allowed;
 };
 
 static void happen(const struct event *e, struct flow *reads, struct flow *writes,
@@ -226,6 +228,8 @@ static void under_load(const struct event *e)
 	struct flow reads = flow_of(false, e->reads), writes = flow_of(true, e->writes);
 	struct pest pest;
 
+	reads.allowed = e->allowed;
+	writes.allowed = e->allowed;
 	flow_start(&reads);
 	flow_start(&writes);
 	pest_start(&pest, true);
@@ -274,13 +278,24 @@ static int change_requests(unsigned int n)
 #define PARAMETERS "/sys/module/nvme/parameters/"
 
 /* What the reset takes up: queues for writes only, and for polling. */
-static int change_queues(unsigned int n)
+static int set_queues(const char *writes, const char *polled)
 {
-	int ret = write_file(PARAMETERS "write_queues", n & 1 ? "0" : "1");
+	int ret = write_file(PARAMETERS "write_queues", writes);
 
 	if (!ret)
-		ret = write_file(PARAMETERS "poll_queues", n % 3 ? "1" : "2");
-	return ret ? ret : reset_controller(n);
+		ret = write_file(PARAMETERS "poll_queues", polled);
+	return ret ? ret : reset_controller(0);
+}
+
+static int change_queues(unsigned int n)
+{
+	return set_queues(n & 1 ? "0" : "1", n % 3 ? "1" : "2");
+}
+
+/* As many queues as before, for other things. */
+static int change_kinds(unsigned int n)
+{
+	return n & 1 ? set_queues("0", "2") : set_queues("1", "1");
 }
 
 static void group_queues(void)
@@ -291,12 +306,18 @@ static void group_queues(void)
 	write_drive("queue/scheduler", "none");
 	under_load(&(struct event){ .what = "number of requests changed", .once = change_requests });
 	under_load(&(struct event){ .what = "number of queues changed", .once = change_queues });
-	under_load(&(struct event){ .what = "number of queues changed with IOPOLL", .once = change_queues,
+	set_queues("0", "2");
+	under_load(&(struct event){ .what = "kinds of queues changed with IOPOLL", .once = change_kinds,
 				    .reads = IORING_SETUP_IOPOLL, .writes = IORING_SETUP_IOPOLL });
+	/*
+	 * The last queues are those for polling. What waits in one that a reset does away
+	 * with, nvme_queue_rq() of any kernel ends with -EIO.
+	 */
+	under_load(&(struct event){ .what = "number of queues changed with IOPOLL", .once = change_queues,
+				    .reads = IORING_SETUP_IOPOLL, .writes = IORING_SETUP_IOPOLL,
+				    .allowed = -EIO });
 	write_drive("queue/nr_requests", "1023");
-	write_file(PARAMETERS "write_queues", "0");
-	write_file(PARAMETERS "poll_queues", "2");
-	reset_controller(0);
+	set_queues("0", "2");
 }
 
 /* Each scan freezes the queue, to look at the namespace anew. */

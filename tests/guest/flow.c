@@ -72,6 +72,8 @@ static void judge(struct flow *f, struct io *io, const uint8_t *got, uint64_t of
 	f->wrong += torn(f, got, offset);
 	if (io->res == -ENODEV) {
 		f->refused++;
+	} else if (f->allowed && io->res == f->allowed) {
+		f->spared++;
 	} else {
 		f->other++;
 		f->other_result = io->res;

@@ -27,11 +27,13 @@ struct flow {
 	uint64_t buf;		/* its part of the buffer and of the drive */
 	uint64_t dev;
 	unsigned int ring_flags;
+	int allowed;		/* a result that the stock kernel itself may give, or 0 */
 
 	/* What came of it. */
 	unsigned long rounds;
 	unsigned long good;
 	unsigned long refused;	/* -ENODEV */
+	unsigned long spared;	/* @allowed */
 	unsigned long other;	/* anything else */
 	int other_result;
 	unsigned long wrong;	/* data that is not as it should be */
