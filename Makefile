@@ -8,7 +8,7 @@ SOAK_MINUTES ?= 30
 BENCH_MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check bench bench-quick soak kcsan fresh kernel kernel-debug user guest vm-image shell \
+.PHONY: help demo check bench bench-quick soak kcsan fresh kernel kernel-debug user fio guest vm-image shell \
 	graft-check refresh series-check stock-baseline clean distclean
 
 help:	## show the targets
@@ -50,6 +50,9 @@ kernel-debug:	## build the debug kernel of the guest
 user:	## build the library and the programs
 	@$(MAKE) --no-print-directory -C user
 
+fio:	## build the fio engine, build/fio/bario.so, for this machine's fio or FIO_SRC=
+	@FIO_SRC="$(FIO_SRC)" fio-engines/build
+
 guest:	user	## build the programs that are tests in the guest
 	@$(MAKE) --no-print-directory -C tests/guest
 
@@ -74,7 +77,7 @@ stock-baseline:	## take the stock kernel's test results again
 clean:	## remove what was built, but not the kernel tree and the packages
 	@for dir in user tests/guest; do \
 		[ ! -e $$dir/Makefile ] || $(MAKE) --no-print-directory -C $$dir clean; done
-	rm -rf $(BUILD)/user $(BUILD)/user-* $(BUILD)/modules $(BUILD)/vm $(BUILD)/log
+	rm -rf $(BUILD)/user $(BUILD)/user-* $(BUILD)/modules $(BUILD)/fio $(BUILD)/fio-asan $(BUILD)/vm $(BUILD)/log
 	rm -f $(BUILD)/image/*.cpio $(BUILD)/image/*.sources $(BUILD)/image/*.state
 
 distclean:	## remove everything that was made

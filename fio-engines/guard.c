@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Patience with the CPU's mapping of memory that may be taken away.
+ *
+ * fio fills and verifies buffers whenever it likes, and a BAR that is in a reset just
+ * then has no pages: SIGBUS. The handler waits and has the access tried again; when
+ * the time is up it says what is gone, and fio dies of the signal as it would have.
+ * Only async-signal-safe calls; ranges are added and removed while no job touches
+ * them, in slots that are never moved.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine.h"
+
+#define RANGES 4096
+
+static struct range {
+	char *volatile start;
+	char *end;
+	unsigned int seconds;
+	char gone[160];
+} ranges[RANGES];
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct sigaction before;
+static bool installed;
+
+static const struct range *range_of(const char *addr)
+{
+	unsigned int i;
+
+	for (i = 0; i < RANGES; i++)
+		if (ranges[i].start && addr >= ranges[i].start && addr < ranges[i].end)
+			return &ranges[i];
+	return NULL;
+}
+
+static void on_sigbus(int sig, siginfo_t *info, void *context)
+{
+	static __thread time_t first, last;
+	const struct range *range = range_of(info->si_addr);
+	const struct timespec while_ago = { .tv_nsec = 5000000 };
+	int saved = errno;
+	struct timespec now;
+	ssize_t n;
+
+	(void)context;
+	if (!range) {
+		sigaction(sig, &before, NULL);
+		return;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	/* a second without a fault, and it is another time that the memory is away */
+	if (!first || now.tv_sec > last + 1)
+		first = now.tv_sec;
+	last = now.tv_sec;
+	if (now.tv_sec - first >= (time_t)range->seconds) {
+		n = write(STDERR_FILENO, range->gone, strlen(range->gone));
+		(void)n;
+		signal(sig, SIG_DFL);
+	} else {
+		nanosleep(&while_ago, NULL);
+	}
+	errno = saved;
+}
+
+void guard_add(void *addr, size_t size, unsigned int seconds, const char *name)
+{
+	struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
+	unsigned int i;
+
+	pthread_mutex_lock(&lock);
+	if (!installed && !sigaction(SIGBUS, &action, &before))
+		installed = true;
+	for (i = 0; i < RANGES; i++) {
+		if (ranges[i].start)
+			continue;
+		ranges[i].end = (char *)addr + size;
+		ranges[i].seconds = seconds;
+		snprintf(ranges[i].gone, sizeof(ranges[i].gone),
+			 "bario: the CPU touched %s while its owner had taken it away%s\n", name,
+			 seconds ? ", and it did not come back within revoke_timeout=" :
+				   ": revoke=retry waits for it");
+		ranges[i].start = addr;
+		break;
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+void guard_remove(void *addr)
+{
+	unsigned int i;
+
+	pthread_mutex_lock(&lock);
+	for (i = 0; i < RANGES; i++)
+		if (ranges[i].start == addr)
+			ranges[i].start = NULL;
+	pthread_mutex_unlock(&lock);
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What becomes of a request that found its memory taken away: -ENODEV, at once.
+ *
+ * A drive that was removed gives the same error. Its entry in sysfs tells: waiting
+ * for the memory would be of no use then.
+ */
+#include "job.h"
+
+#define SECOND 1000000000ull
+
+static bool drive_there(const struct bario_disk *disk)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", disk->major, disk->minor);
+	return !access(path, F_OK);
+}
+
+static uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
+}
+
+static void say_once(struct job *job, const char *file, const char *what)
+{
+	if (!job->said_gone)
+		log_err("bario: %s with %s: %s\n", job->source.name, file, what);
+	job->said_gone = true;
+}
+
+bool engine_revoked(struct thread_data *td, struct job *job, const struct io_u *io_u)
+{
+	const struct engine_options *o = job->source.options;
+	const char *file = io_u->file->file_name;
+
+	if (job->source.dmabuf < 0)
+		return false;
+	if (!drive_there(&job->disks[io_u->file->fileno])) {
+		say_once(job, file, "the drive was removed: nvme list shows those that are there");
+		return false;
+	}
+	if (!(job->source.ops->caps & SOURCE_CAP_MOVES))
+		return false;
+	if (o->revoke == REVOKE_FAIL) {
+		say_once(job, file, "the memory's owner took it away (reset, memory decode or power off): revoke=retry waits for it");
+		return false;
+	}
+	if (!job->gone_since)
+		job->gone_since = now();
+	if (now() - job->gone_since < o->revoke_timeout * SECOND)
+		return !td->terminate;
+	say_once(job, file, "the memory was taken away and did not come back within revoke_timeout=: use a longer one, or see lspci -vv whether its device has Mem+");
+	return false;
+}
