@@ -162,8 +162,13 @@ static int open_cdev(struct bario_dev *dev, const struct ways *ways, struct bari
 	if (ret)
 		return ret;
 	bind.iommufd = dev->iommu;
-	if (ioctl(dev->fd, BARIO_VFIO_DEVICE_BIND_IOMMUFD, &bind))
+	if (ioctl(dev->fd, BARIO_VFIO_DEVICE_BIND_IOMMUFD, &bind)) {
+		/* a device that was opened this way is bound once; there is no errno for it */
+		if (errno == EINVAL)
+			return bario__fail(err, -EBUSY, "%s cannot be bound to an iommufd: another program has it open",
+					   dev->bdf);
 		return fail_call(dev->bdf, "cannot bind it to the iommufd", err);
+	}
 	if (ioctl(dev->iommu, BARIO_IOMMU_IOAS_ALLOC, &ioas))
 		return fail_call(dev->bdf, "cannot make an I/O address space", err);
 	attach.pt_id = ioas.out_ioas_id;
