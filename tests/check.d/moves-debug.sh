@@ -27,5 +27,5 @@ for word in -drive "if=none,id=slow,format=raw,cache=unsafe,throttling.bps-read=
 done
 exporter_tap 'debug, ports-iommu, slow drive' ports-iommu "${slow[@]}" --timeout 300 --seconds 250 -- 'waits queued'
 vm_drive 2G
-exporter_tap 'debug, ports, little memory' ports --drive "$drive" --timeout 300 --seconds 200 -- 'reclaim 5 cache'
+exporter_tap 'debug, ports, little memory' ports --drive "$drive" --timeout 300 --seconds 200 -- 'reclaim 5 cache resets'
 tap_end
