@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "io.h"
 #include "rig.h"
+#include "stacked.h"
 #include "tap.h"
 
 #define SLOTS 8
@@ -198,6 +199,22 @@ static void wrong_target(const char *path)
 	close(fd);
 }
 
+/*
+ * Disks that stand on the drive itself: what they would do with a bio is to pass it on.
+ * That such a disk can be taken apart shows that nobody kept it.
+ */
+static void stacked_targets(void)
+{
+	if (tap_is(stacked_dm_create(drive), 0, "a linear device of the device mapper on the drive")) {
+		wrong_target(STACKED_DM);
+		tap_is(stacked_dm_remove(), 0, "the linear device goes");
+	}
+	if (tap_is(stacked_md_create(drive), 0, "an array of md on the drive")) {
+		wrong_target(STACKED_MD);
+		tap_is(stacked_md_stop(), 0, "the array goes");
+	}
+}
+
 static void wrong_targets(void)
 {
 	struct bario_regbuf_desc desc = dmabuf_desc();
@@ -221,6 +238,7 @@ static void wrong_targets(void)
 	refuse(&desc, -EOPNOTSUPP, "the target is the dma-buf");
 	close(pipes[0]);
 	close(pipes[1]);
+	stacked_targets();
 }
 
 static void revoked(void)
