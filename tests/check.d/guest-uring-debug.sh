@@ -13,6 +13,6 @@ set -euo pipefail
 . "$(dirname -- "$(readlink -f -- "$0")")/../guest/exporter.sh"
 
 exporter_kernel debug
-exporter_tap 'debug' ports-iommu --full --timeout 900 --seconds 400 -- \
-	uring_register uring_request uring_wait uring_stale
+exporter_tap 'debug' ports-iommu --full --timeout 900 --seconds 400 \
+	--add "$guest_tmp/modules/faultpoint.ko" -- uring_register uring_request uring_wait uring_stale
 tap_end

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # The moves, and the bad days, on the kernel that checks itself: five seconds of load
-# for each pace of the moves, and for revocation.
+# for each pace of the moves, and for revocation. And what a registration costs: grace
+# periods and locked memory.
 #
 # timeout: 1800
 # needs: debug user guest image
@@ -16,7 +17,9 @@ set -euo pipefail
 exporter_kernel debug
 exporter_tap 'debug, ports-iommu' ports-iommu --timeout 900 --seconds 400 -- \
 	'moves 5 periods' waits 'days --seconds 5'
-exporter_tap 'debug, ports' ports --timeout 600 --seconds 300 -- 'moves 1 layouts' days
+# The last one takes the drive away.
+exporter_tap 'debug, ports' ports --timeout 600 --seconds 300 \
+	--add "$guest_tmp/modules/faultpoint.ko" -- 'moves 1 layouts' days charge order
 
 # A drive that reads 128 KiB in a second, and has three commands of a queue at once.
 vm_drive 64M

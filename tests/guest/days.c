@@ -147,6 +147,39 @@ static void fails(void)
 	mover_destroy(&m);
 }
 
+/*
+ * That there is no memory for a new map is a passing state, and not what becomes of a
+ * request whose registration is good; but not for ever.
+ */
+static void short_of_memory(void)
+{
+	enum { TRIES = 8 };
+	struct dmabuf_exporter_behave how = { .step = MAP, .times = TRIES, .error = ENOMEM };
+	struct io_uring ring;
+	unsigned int calls;
+	struct mover m;
+
+	mover_create(&m, 2, 64 * KIB);
+	rig_ring(&ring, 8, 0);
+	rig_register(&ring, 0, &m.mem, drive);
+	mover_call(&m, DMABUF_EXPORTER_MOVE);
+	calls = mover_status(&m).map_calls;
+	mover_behave(&m, &how);
+	tap_is(one_read(&ring), 4 * KIB, "no memory for a map, %u times: a request", TRIES);
+	tap_is(mover_status(&m).map_calls - calls, TRIES + 1, "and as many calls");
+	how.times = FOR_EVER;
+	mover_call(&m, DMABUF_EXPORTER_MOVE);
+	calls = mover_status(&m).map_calls;
+	mover_behave(&m, &how);
+	tap_is(one_read(&ring), -ENOMEM, "no memory for a map ever again: a request");
+	tap_is(mover_status(&m).map_calls - calls, TRIES + 1, "and it does not ask for ever");
+	mover_behave(&m, &at_best_map);
+	tap_is(works(&ring, &m), 0, "memory again: requests");
+	io_uring_queue_exit(&ring);
+	tap_ok(nothing_left(&m), "short of memory: nothing is left");
+	mover_destroy(&m);
+}
+
 /* "Later" for a long time is waited for, by requests that are not lost. */
 static void late(void)
 {
@@ -539,6 +572,7 @@ int main(int argc, char **argv)
 	drive = rig_open_drive();
 	lies();
 	fails();
+	short_of_memory();
 	late();
 	delayed_map();
 	attach_blocked(0);

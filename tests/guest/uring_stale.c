@@ -19,7 +19,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "faultpoint.h"
 #include "io.h"
+#include "mover.h"
 #include "rig.h"
 #include "tap.h"
 
@@ -314,6 +316,105 @@ static void killed(unsigned int setup, const char *what)
 	close(ready[1]);
 }
 
+#define TRACING "/sys/kernel/tracing/"
+#define ROUNDS 20
+#define TIMEOUT_MS 300
+#define HOLD_MS 20	/* the most that faultpoint does */
+
+/* Of the last round: was the mark made after the retry began, and before io-wq had it? */
+static bool marked_between(void)
+{
+	FILE *f = fopen(TRACING "trace", "r");
+	bool retried = false, marked = false;
+	char line[512];
+
+	if (!f)
+		tap_bail("no trace");
+	while (fgets(line, sizeof(line), f)) {
+		retried |= !!strstr(line, " retried: ");
+		marked |= retried && strstr(line, " marked: ");
+		if (strstr(line, " queued: "))
+			break;
+	}
+	fclose(f);
+	return marked;
+}
+
+/*
+ * A request without a mapping, whose linked timeout runs out @before_ms after the retry
+ * has begun. The exporter has no mapping for it for as long as it takes to be cancelled.
+ */
+static bool timed_out_once(struct io_uring *ring, struct mover *m, unsigned int before_ms)
+{
+	const struct dmabuf_exporter_behave later = { .step = 1, .times = ~0u, .error = EAGAIN };
+	const struct dmabuf_exporter_behave at_best = { .step = 1 };
+	struct __kernel_timespec ts = { .tv_nsec = TIMEOUT_MS * 1000000l };
+	struct io io = { .fd = drive, .len = BLOCK, .flags = IOSQE_IO_LINK };
+	double start, give_up;
+	struct io_uring_sqe *sqe;
+
+	close(open(TRACING "trace", O_WRONLY | O_TRUNC | O_CLOEXEC));
+	limit(true);
+	io_queue(ring, &io);
+	sqe = io_uring_get_sqe(ring);
+	io_uring_prep_link_timeout(sqe, &ts, 0);
+	io_uring_sqe_set_data(sqe, NULL);
+	start = seconds();
+	io_uring_submit(ring);
+	mover_call(m, DMABUF_EXPORTER_MOVE);
+	mover_behave(m, &later);
+	while (seconds() < start + (TIMEOUT_MS - before_ms) * 1e-3)
+		;
+	limit(false);
+	for (give_up = seconds() + 5; !io.done && seconds() < give_up; usleep(1000))
+		io_reap(ring);
+	mover_behave(m, &at_best);
+	if (!io.done)
+		io_wait(ring, &io);
+	while (io_reap(ring))
+		;
+	if (io.res != -ECANCELED)
+		tap_diag("a linked timeout, %u ms after the retry: %d", before_ms, io.res);
+	return io.res == -ECANCELED;
+}
+
+/*
+ * The timer may run out between the two pieces of task work that take a request from its
+ * completion to io-wq, which are the only place where neither the block layer has it nor
+ * a worker. The first is held up to make that likely, more or less early.
+ */
+static void timed_out_between(void)
+{
+	static const char probes[] = "p:retried io_req_queue_iowq\n"
+				     "p:marked __io_dmabuf_cancel\n"
+				     "p:queued io_req_queue_iowq_tw\n";
+	const struct point_how how = { .percent = 100, .delay_us = HOLD_MS * 1000 };
+	unsigned int i, cancelled = 0, between = 0;
+	struct io_uring ring;
+	struct mover m;
+
+	if (access("/add/faultpoint.ko", F_OK) || put(TRACING "kprobe_events", probes)) {
+		tap_skip("a linked timeout between retry and worker", "no probes in this kernel");
+		return;
+	}
+	if (put(TRACING "events/kprobes/enable", "1") || !point_set("io_req_queue_iowq", how))
+		tap_bail("no io_req_queue_iowq to hold up");
+	mover_create(&m, 2, BLOCK);
+	rig_ring(&ring, 8, 0);
+	for (i = 0; i < ROUNDS && between < 2; i++) {
+		rig_register(&ring, 0, &m.mem, drive);
+		cancelled += timed_out_once(&ring, &m, HOLD_MS / 2 + i % 5 * HOLD_MS / 4);
+		between += marked_between();
+	}
+	point_clear();
+	put(TRACING "events/kprobes/enable", "0");
+	put(TRACING "kprobe_events", "");
+	tap_ok(between, "a linked timeout ran out between retry and worker (%u times of %u)", between, i);
+	tap_is(cancelled, i, "linked timeouts cancel requests that are to be issued again");
+	io_uring_queue_exit(&ring);
+	mover_destroy(&m);
+}
+
 int main(void)
 {
 	struct bario_err err;
@@ -347,6 +448,7 @@ int main(void)
 		killed(IORING_SETUP_IOPOLL, "IOPOLL");
 	}
 	both_ways("after all that", 0, 0);
+	timed_out_between();
 
 	bario_trace_close(trace);
 	close(drive);
