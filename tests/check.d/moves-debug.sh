@@ -3,7 +3,7 @@
 #
 # The moves, and the bad days, on the kernel that checks itself: five seconds of load
 # for each pace of the moves, and for revocation. And what a registration costs: grace
-# periods and locked memory.
+# periods, locked memory and the memory of PRP lists.
 #
 # timeout: 1800
 # needs: debug user guest image
@@ -19,7 +19,7 @@ exporter_tap 'debug, ports-iommu' ports-iommu --timeout 900 --seconds 400 -- \
 	'moves 5 periods' waits 'days --seconds 5'
 # The last one takes the drive away.
 exporter_tap 'debug, ports' ports --timeout 600 --seconds 300 \
-	--add "$guest_tmp/modules/faultpoint.ko" -- 'moves 1 layouts' days charge order
+	--add "$guest_tmp/modules/faultpoint.ko" -- 'moves 1 layouts' days charge listbound order
 
 # A drive that reads 128 KiB in a second, and has three commands of a queue at once.
 vm_drive 64M
