@@ -21,6 +21,7 @@
 #include "io.h"
 #include "rig.h"
 #include "tap.h"
+#include "zerowords.h"
 
 #define KIB 1024u
 #define SLOTS 8
@@ -257,44 +258,34 @@ static void refuse(struct bario_regbuf_desc desc, int want, const char *what)
 	}
 }
 
-/* Each bit alone of a word that has to be 0, which is at @word in the descriptor. */
+static struct side *asked;
+
+static int ask(void *desc)
+{
+	return update(asked, 1, BARIO_RSRC_UPDATE_EXTENDED, desc, 1);
+}
+
 static void refuse_bits(struct bario_regbuf_desc desc, size_t word, size_t size, const char *what)
 {
 	static struct bario_regbuf_desc *at;
-	unsigned int j, bit, taken;
-	uint64_t value;
+	unsigned int j;
 
 	if (!at)
 		at = low(sizeof(*at));
+	*at = desc;
 	for (j = 0; j < 2; j++) {
-		for (bit = taken = 0; bit < 8 * size; bit++) {
-			*at = desc;
-			value = 1ull << bit;
-			memcpy((char *)at + word, &value, size);
-			taken += update(&sides[j], 1, BARIO_RSRC_UPDATE_EXTENDED, at, 1) != -EINVAL;
-		}
-		tap_is(taken, 0, "%s: %s: how often one of its %u bits is taken", sides[j].name, what, bit);
-		tap_is(use(&sides[j], 1), -EFAULT, "%s: %s: the slot is empty", sides[j].name, what);
+		asked = &sides[j];
+		tap_is(zero_bits_taken((char *)at + word, size, ask, at), 0,
+		       "%s: %s: how often one of its %zu bits is taken", asked->name, what, 8 * size);
+		tap_is(use(asked, 1), -EFAULT, "%s: %s: the slot is empty", asked->name, what);
 	}
 }
 
 static void words_of_zeros(void)
 {
-	struct bario_regbuf_desc desc;
-	unsigned int type, i;
-	char what[64];
+	const struct bario_regbuf_desc dmabuf = dmabuf_desc();
 
-	for (type = 0; type < 3; type++) {
-		desc = type == BARIO_REGBUF_DMABUF ? dmabuf_desc() :
-			(struct bario_regbuf_desc){ .type = type };
-		for (i = 0; i < 6; i++) {
-			snprintf(what, sizeof(what), "type %u, reserved word %u", type, i);
-			refuse_bits(desc, offsetof(struct bario_regbuf_desc, reserved[i]),
-				    sizeof(desc.reserved[i]), what);
-		}
-		snprintf(what, sizeof(what), "type %u, flags", type);
-		refuse_bits(desc, offsetof(struct bario_regbuf_desc, flags), sizeof(desc.flags), what);
-	}
+	zero_words(&dmabuf, refuse_bits);
 }
 
 static void wrong_words(void)

@@ -27,6 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "io.h"
+#include "pest.h"
 #include "rig.h"
 #include "tap.h"
 
@@ -53,11 +54,10 @@ static double now(void)
 
 static void write_file(const char *path, const char *text)
 {
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int ret = rig_write(path, text);
 
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		tap_bail("%s: %s", path, strerror(errno));
-	close(fd);
+	if (ret)
+		tap_bail("%s: %s", path, strerror(-ret));
 }
 
 /**
@@ -225,69 +225,18 @@ static void load_end(struct load *l)
 	free(l->plain);
 }
 
-/* Register, read without waiting for it, unregister; and now and then reset the BAR. */
-struct pest {
-	int tolerated;
-	bool reads;
-	unsigned long rounds;
-	unsigned long resets;
-	unsigned long failed;
-	int result;
-	atomic_bool stop;
-	pthread_t thread;
-};
-
-static void pest_result(struct pest *p, int result)
+static struct pest pest_of(int tolerated, bool reads)
 {
-	if (!result || result == -ENODEV || result == p->tolerated)
-		return;
-	p->failed++;
-	p->result = result;
+	return (struct pest){
+		.mem = &mem, .drive = drive, .reads = reads, .away = true, .tolerated = tolerated,
+	};
 }
 
-static void *pest_thread(void *arg)
+static void pest_judge(struct pest *pest, const char *what)
 {
-	struct io io = { .slot = 1, .buf = 40 * MIB, .dev = 40 * MIB, .len = BLOCK };
-	struct pest *p = arg;
-	struct io_uring ring;
+	bool well = pest_end(pest);
 
-	rig_ring(&ring, 8, 0);
-	io.fd = drive;
-	for (; !atomic_load(&p->stop); p->rounds++) {
-		if (rig_try_register(&ring, 1, mem.fd, drive)) {
-			pest_result(p, rig_try_register(&ring, 1, mem.fd, drive));
-		} else {
-			if (p->reads)
-				io_queue(&ring, &io);
-			io_uring_submit(&ring);
-			pest_result(p, bario_ring_clear(ring.ring_fd, 1, NULL));
-			pest_result(p, p->reads ? io_wait_all(&ring, &io, 1) : 0);
-		}
-		if (p->rounds % 4 != 3)
-			continue;
-		p->resets++;
-		if (bario_dev_reset(mem.bar.dev, NULL))
-			pest_result(p, -EBUSY);
-	}
-	io_uring_queue_exit(&ring);
-	return NULL;
-}
-
-static void pest_start(struct pest *p, int tolerated, bool reads)
-{
-	memset(p, 0, sizeof(*p));
-	p->tolerated = tolerated;
-	p->reads = reads;
-	if (pthread_create(&p->thread, NULL, pest_thread, p))
-		tap_bail("no thread");
-}
-
-static void pest_end(struct pest *p, const char *what)
-{
-	atomic_store(&p->stop, true);
-	pthread_join(p->thread, NULL);
-	tap_ok(!p->failed && p->rounds, "%s: %lu registrations and %lu revocations beside it (%lu failed, last %d)",
-	       what, p->rounds, p->resets, p->failed, p->result);
+	tap_ok(well, "%s: %s", what, pest_text(pest));
 }
 
 /* The drive's block device now: controller and namespace may have another number. */
@@ -346,25 +295,9 @@ static void find_paths(void)
 		tap_bail("%s: %s", path, strerror(errno));
 }
 
-/* A ring, a registration and data both ways, all new. */
 static void fresh(const char *what)
 {
-	struct rig_transfer t = {
-		.slot = 2, .block = 64 * KIB, .count = 16, .depth = 8, .buf = 48 * MIB, .dev = 48 * MIB,
-	};
-	struct io_uring ring;
-	int ret;
-
-	t.file = drive;
-	rig_ring(&ring, 64, 0);
-	ret = rig_try_register(&ring, t.slot, mem.fd, drive);
-	if (!ret)
-		ret = rig_transfer(&ring, &mem, &t);
-	t.write = true;
-	if (!ret)
-		ret = rig_transfer(&ring, &mem, &t);
-	tap_is(ret, 0, "%s: a new registration moves data both ways", what);
-	io_uring_queue_exit(&ring);
+	tap_is(pest_fresh(&mem, drive), 0, "%s: a new registration moves data both ways", what);
 }
 
 /* It may take a moment until the block device is gone; then it is ENODEV for ever. */
@@ -412,16 +345,16 @@ static void back(struct load *l, const char *what)
 static void taken_away(const struct loss *how, unsigned int ring_flags, const char *kind)
 {
 	struct load l = { .ring_flags = ring_flags, .tolerated = how->tolerated };
-	struct pest pest;
+	struct pest pest = pest_of(how->tolerated, true);
 	char what[128];
 
 	snprintf(what, sizeof(what), "%s%s", how->what, kind);
 	load_start(&l);
-	pest_start(&pest, how->tolerated, true);
+	pest_start(&pest);
 	tap_ok(load_wait(&l, 3), "%s: reads and writes run", what);
 	how->away();
 	pthread_join(l.thread, NULL);
-	pest_end(&pest, what);
+	pest_judge(&pest, what);
 	load_judge(&l, what);
 	if (!l.hangs)
 		gone(&l.ring, what);
@@ -585,16 +518,16 @@ static void format_under_load(void)
 {
 	static const char *const what = "format";
 	struct load l = { .zeros = true };
-	struct pest pest;
+	struct pest pest = pest_of(0, true);
 
 	load_start(&l);
-	pest_start(&pest, 0, true);
+	pest_start(&pest);
 	tap_ok(load_wait(&l, 3), "%s: reads and writes run", what);
 	format(0);
 	tap_ok(load_wait(&l, atomic_load(&l.rounds) + 3), "%s: reads and writes go on", what);
 	atomic_store(&l.stop, true);
 	pthread_join(l.thread, NULL);
-	pest_end(&pest, what);
+	pest_judge(&pest, what);
 	tap_ok(!l.refused, "%s: nothing is refused", what);
 	load_judge(&l, what);
 	load_end(&l);
@@ -608,13 +541,13 @@ static void format_under_load(void)
  */
 static void format_to(unsigned int lbaf, uint32_t size)
 {
-	struct pest pest;
+	struct pest pest = pest_of(0, false);
 	char what[64];
 
 	snprintf(what, sizeof(what), "format to %u bytes", size);
-	pest_start(&pest, 0, false);
+	pest_start(&pest);
 	format(lbaf);
-	pest_end(&pest, what);
+	pest_judge(&pest, what);
 	format_judge(size, what);
 }
 

@@ -29,6 +29,7 @@
 #include <unistd.h>
 #include "flow.h"
 #include "io.h"
+#include "pest.h"
 #include "rig.h"
 #include "tap.h"
 
@@ -47,25 +48,13 @@ static double now(void)
 	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
 /* A file of the drive's folder in sysfs. */
 static int write_drive(const char *name, const char *text)
 {
 	char path[256];
 
 	snprintf(path, sizeof(path), "/sys/block/%s/%s", strrchr(rig_drive_path(), '/') + 1, name);
-	return write_file(path, text);
+	return rig_write(path, text);
 }
 
 static int write_number(const char *path, long value)
@@ -73,74 +62,19 @@ static int write_number(const char *path, long value)
 	char text[32];
 
 	snprintf(text, sizeof(text), "%ld", value);
-	return write_file(path, text);
+	return rig_write(path, text);
 }
 
-/* Register, read without waiting for it, unregister; and now and then reset the BAR. */
-struct pest {
-	bool reads;
-	unsigned long rounds;
-	atomic_ulong resets;
-	unsigned long failed;
-	int result;
-	atomic_bool stop;
-	pthread_t thread;
-};
-
-static void pest_fails(struct pest *p, int result)
+static struct pest pest_of(bool reads)
 {
-	p->failed++;
-	p->result = result;
+	return (struct pest){ .mem = &mem, .drive = drive, .reads = reads };
 }
 
-static void *pest_thread(void *arg)
+static void pest_judge(struct pest *pest, const char *what)
 {
-	struct io io = { .slot = 1, .buf = 40 * MIB, .dev = 40 * MIB, .len = 64 * KIB };
-	struct pest *p = arg;
-	struct io_uring ring;
-	int ret;
+	bool well = pest_end(pest);
 
-	rig_ring(&ring, 8, 0);
-	io.fd = drive;
-	for (; !atomic_load(&p->stop); p->rounds++) {
-		ret = rig_try_register(&ring, 1, mem.fd, drive);
-		if (ret)
-			pest_fails(p, ret);
-		if (p->reads) {
-			io_queue(&ring, &io);
-			io_uring_submit(&ring);
-		}
-		ret = bario_ring_clear(ring.ring_fd, 1, NULL);
-		if (ret)
-			pest_fails(p, ret);
-		if (p->reads && io_wait_all(&ring, &io, 1))
-			pest_fails(p, io.res);
-		if (p->rounds % 4 != 3)
-			continue;
-		atomic_fetch_add(&p->resets, 1);
-		ret = bario_dev_reset(mem.bar.dev, NULL);
-		if (ret)
-			pest_fails(p, ret);
-	}
-	io_uring_queue_exit(&ring);
-	return NULL;
-}
-
-static void pest_start(struct pest *p, bool reads)
-{
-	memset(p, 0, sizeof(*p));
-	p->reads = reads;
-	atomic_init(&p->stop, false);
-	if (pthread_create(&p->thread, NULL, pest_thread, p))
-		tap_bail("no thread");
-}
-
-static void pest_end(struct pest *p, const char *what)
-{
-	atomic_store(&p->stop, true);
-	pthread_join(p->thread, NULL);
-	tap_ok(!p->failed && p->rounds, "%s: %lu registrations and %lu revocations beside it (%lu failed, last %d)",
-	       what, p->rounds, (unsigned long)p->resets, p->failed, p->result);
+	tap_ok(well, "%s: %s", what, pest_text(pest));
 }
 
 static struct flow flow_of(bool write, unsigned int ring_flags)
@@ -160,25 +94,9 @@ static void judge(struct flow *f, const char *what)
 	       f->hangs ? ", a hang" : "");
 }
 
-/* A ring, a registration and data both ways, all new. */
 static void fresh(const char *what)
 {
-	struct rig_transfer t = {
-		.slot = 2, .block = 64 * KIB, .count = 16, .depth = 8, .buf = 48 * MIB, .dev = 48 * MIB,
-	};
-	struct io_uring ring;
-	int ret;
-
-	t.file = drive;
-	rig_ring(&ring, 64, 0);
-	ret = rig_try_register(&ring, t.slot, mem.fd, drive);
-	if (!ret)
-		ret = rig_transfer(&ring, &mem, &t);
-	t.write = true;
-	if (!ret)
-		ret = rig_transfer(&ring, &mem, &t);
-	tap_is(ret, 0, "%s: a new registration moves data both ways", what);
-	io_uring_queue_exit(&ring);
+	tap_is(pest_fresh(&mem, drive), 0, "%s: a new registration moves data both ways", what);
 }
 
 /**
@@ -226,15 +144,15 @@ static void happen(const struct event *e, struct flow *reads, struct flow *write
 static void under_load(const struct event *e)
 {
 	struct flow reads = flow_of(false, e->reads), writes = flow_of(true, e->writes);
-	struct pest pest;
+	struct pest pest = pest_of(true);
 
 	reads.allowed = e->allowed;
 	writes.allowed = e->allowed;
 	flow_start(&reads);
 	flow_start(&writes);
-	pest_start(&pest, true);
+	pest_start(&pest);
 	happen(e, &reads, &writes, &pest);
-	pest_end(&pest, e->what);
+	pest_judge(&pest, e->what);
 	flow_stop(&reads);
 	flow_stop(&writes);
 	judge(&reads, e->what);
@@ -280,10 +198,10 @@ static int change_requests(unsigned int n)
 /* What the reset takes up: queues for writes only, and for polling. */
 static int set_queues(const char *writes, const char *polled)
 {
-	int ret = write_file(PARAMETERS "write_queues", writes);
+	int ret = rig_write(PARAMETERS "write_queues", writes);
 
 	if (!ret)
-		ret = write_file(PARAMETERS "poll_queues", polled);
+		ret = rig_write(PARAMETERS "poll_queues", polled);
 	return ret ? ret : reset_controller(0);
 }
 
@@ -450,12 +368,12 @@ static void processes_frozen(void)
 			tap_bail("%s does not take a process", GROUP);
 	for (i = 0; i < 12; i++) {
 		moved += frozen_moves(c[i & 1]);
-		write_file(GROUP "/cgroup.freeze", "1");
+		rig_write(GROUP "/cgroup.freeze", "1");
 		frozen += wait_frozen();
 		resets += !bario_dev_reset(mem.bar.dev, NULL);
 		if (i == 5)
 			fresh("a process has its I/O frozen");
-		write_file(GROUP "/cgroup.freeze", "0");
+		rig_write(GROUP "/cgroup.freeze", "0");
 	}
 	tap_ok(frozen == 12 && resets == 12 && moved == 12,
 	       "%s: %u times, %u resets meanwhile, went on %u times", what, frozen, resets, moved);
@@ -480,7 +398,7 @@ static void group_freeze(void)
 static int suspend(unsigned int n)
 {
 	(void)n;
-	return write_file("/sys/power/state", "freeze");
+	return rig_write("/sys/power/state", "freeze");
 }
 
 static void group_suspend(void)
@@ -491,7 +409,7 @@ static void group_suspend(void)
 
 	for (i = 0; i < 3; i++) {
 		snprintf(what, sizeof(what), "suspend, level %s", levels[i]);
-		if (write_file("/sys/power/pm_test", levels[i])) {
+		if (rig_write("/sys/power/pm_test", levels[i])) {
 			tap_skip(what, "this kernel has no /sys/power/pm_test");
 			continue;
 		}
@@ -500,7 +418,7 @@ static void group_suspend(void)
 			under_load(&(struct event){ .what = what, .once = suspend, .times = 1, .reads = IORING_SETUP_IOPOLL,
 						    .writes = DEFER });
 	}
-	write_file("/sys/power/pm_test", "none");
+	rig_write("/sys/power/pm_test", "none");
 }
 
 /* The kernel's fault injection: a folder of debugfs for each kind. */
@@ -663,28 +581,28 @@ static void errors_that_stay(void)
 {
 	struct fault f = media_fault();
 	struct io_uring ring;
-	struct pest pest;
+	struct pest pest = pest_of(false);
 	unsigned int i, n, round, bad;
 
 	rig_ring(&ring, 64, 0);
 	rig_register(&ring, 0, &mem, drive);
 	fault_set(&f, "dont_retry", 1);
 	for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
-		pest_start(&pest, false);
+		pest_start(&pest);
 		fault_set(&f, "status", errors[i].status);
 		for (round = n = bad = 0; round < 6; round++)
 			n += failing_round(&ring, 3, 5, 64 * KIB, errors[i].result, &bad);
 		tap_ok(as_many(n, 30, 6) && !bad, "%s: 30 commands, %u requests, %u not as they should be",
 		       errors[i].name, n, bad);
-		pest_end(&pest, errors[i].name);
+		pest_judge(&pest, errors[i].name);
 	}
 	fault_set(&f, "status", 0x281);
-	pest_start(&pest, false);
+	pest_start(&pest);
 	for (round = n = bad = 0; round < 6; round++)
 		n += failing_round(&ring, 20, 1, 1 * MIB, -ENODATA, &bad);
 	tap_ok(as_many(n, 6, 6) && !bad, "one part of a split request fails: 6 commands, %u requests, %u not as they should be",
 	       n, bad);
-	pest_end(&pest, "one part of a split request fails");
+	pest_judge(&pest, "one part of a split request fails");
 	io_uring_queue_exit(&ring);
 	fresh("errors that stay");
 }

@@ -72,6 +72,18 @@ bool rig_drive_polls(void)
 	return value == '1';
 }
 
+int rig_write(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
 int rig_open_drive(void)
 {
 	int fd = open(rig_drive_path(), O_RDWR | O_DIRECT | O_CLOEXEC);

@@ -63,6 +63,9 @@ bool rig_queue_setting(const char *name, const char *value);
 /* A parameter of the drive's driver; ends the program if there is none. */
 void rig_driver_setting(const char *name, const char *value);
 
+/* Write a word to a file of sysfs or the like; 0 or -errno. */
+int rig_write(const char *path, const char *text);
+
 /* Opened for reading and writing past the page cache. */
 int rig_open_drive(void);
 

@@ -15,6 +15,7 @@
 #include "rig.h"
 #include "stacked.h"
 #include "tap.h"
+#include "zerowords.h"
 
 #define SLOTS 8
 #define FILES_UPDATE 6
@@ -65,43 +66,27 @@ static void refuse(const struct bario_regbuf_desc *desc, int want, const char *w
 		tap_ok(false, "%s: and the table is as it was", what);
 }
 
-/*
- * Each bit alone of a word that has to be 0, @word being one of @desc's: too many for a
- * point and a look at the table each.
- */
-static void refuse_bits(struct bario_regbuf_desc *desc, void *word, size_t size, const char *what)
+/* In both slots; the errno of the one that is no refusal, if one is. */
+static int update_both(void *desc)
 {
-	unsigned int bit, taken = 0;
-	uint64_t value;
+	int ret = update(0, desc), other = update(1, desc);
 
-	for (bit = 0; bit < 8 * size; bit++) {
-		value = 1ull << bit;
-		memcpy(word, &value, size);
-		taken += update(0, desc) != -EINVAL;
-		taken += update(1, desc) != -EINVAL;
-	}
-	memset(word, 0, size);
-	tap_is(taken, 0, "%s: how often one of its %u bits is taken", what, bit);
+	return ret == -EINVAL ? other : ret;
+}
+
+/* Too many bits for a point and a look at the table each. */
+static void refuse_bits(struct bario_regbuf_desc desc, size_t word, size_t size, const char *what)
+{
+	tap_is(zero_bits_taken((char *)&desc + word, size, update_both, &desc), 0,
+	       "%s: how often one of its %zu bits is taken", what, 8 * size);
 	tap_ok(use(0) == 512 && use(1) == -EFAULT, "%s: and the table is as it was", what);
 }
 
 static void wrong_words(void)
 {
-	struct bario_regbuf_desc desc;
-	unsigned int type, i;
-	char what[64];
+	struct bario_regbuf_desc desc = dmabuf_desc();
 
-	for (type = 0; type < 3; type++) {
-		desc = type == BARIO_REGBUF_DMABUF ? dmabuf_desc() :
-			(struct bario_regbuf_desc){ .type = type };
-		for (i = 0; i < 6; i++) {
-			snprintf(what, sizeof(what), "type %u, reserved word %u", type, i);
-			refuse_bits(&desc, &desc.reserved[i], sizeof(desc.reserved[i]), what);
-		}
-		snprintf(what, sizeof(what), "type %u, flags", type);
-		refuse_bits(&desc, &desc.flags, sizeof(desc.flags), what);
-	}
-	desc = dmabuf_desc();
+	zero_words(&desc, refuse_bits);
 	desc.type = 3;
 	refuse(&desc, -EINVAL, "type 3");
 	desc.type = UINT32_MAX;
