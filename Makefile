@@ -8,7 +8,7 @@ SOAK_MINUTES ?= 30
 BENCH_MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check bench bench-quick soak kcsan fresh kernel kernel-debug user fio guest vm-image shell \
+.PHONY: help demo check bench bench-ordinary bench-quick soak kcsan fresh kernel kernel-debug user fio perf perf-report guest vm-image shell \
 	graft-check refresh series-check stock-baseline clean distclean
 
 help:	## show the targets
@@ -28,6 +28,9 @@ check:	## build everything, run every test
 
 bench-quick:	## what an I/O costs, counted, in the cases that have a bar; a page to read
 	@bench/run quick
+
+bench-ordinary:	## what I/O that is not ours costs, on our kernel and on the stock one
+	@bench/run ordinary
 
 bench:	## the same for every way to move data, for BENCH_MINUTES=60
 	@BENCH_MINUTES="$(BENCH_MINUTES)" bench/run full
@@ -52,6 +55,13 @@ user:	## build the library and the programs
 
 fio:	## build the fio engine, build/fio/bario.so, for this machine's fio or FIO_SRC=
 	@FIO_SRC="$(FIO_SRC)" fio-engines/build
+
+perf:	fio ## fio's loads to host memory, into the BAR, and bounced; a page to read
+	@TOPOLOGY="$(TOPOLOGY)" fio-engines/perf
+
+perf-report:	## that page from fio's JSON=FILE, such as a real machine's
+	@page="$(basename $(JSON)).html" && fio-engines/report "$(JSON)" >"$(BUILD)/report.html" && \
+		mv -- "$(BUILD)/report.html" "$$page" && echo "The report: $$page"
 
 guest:	user	## build the programs that are tests in the guest
 	@$(MAKE) --no-print-directory -C tests/guest
