@@ -35,8 +35,8 @@ static int file_sizes(struct thread_data *td, struct bario_err *err)
 
 	for_each_file(td, f, i) {
 		if (generic_get_file_size(td, f) && td->error != ENOENT)
-			return fail(err, -(td->error ? td->error : EIO), "cannot tell the size of %s: %s",
-				    f->file_name, strerror(td->error));
+			return fail(err, -(td->error ? td->error : EIO), "cannot tell the size of %s: %s%s",
+				    f->file_name, strerror(td->error), td->error == EACCES ? ": run as root" : "");
 		td->error = 0;
 		if (f->real_file_size == -1ULL && td->o.size)
 			f->real_file_size = td->o.size / td->o.nr_files;

@@ -42,6 +42,8 @@ static int check_place(const struct source_ops *ops, const struct engine_options
 	if (pci && !o->bdf)
 		return fail(err, -EINVAL, "bar_source=%s wants the device: bdf=ADDRESS, as lspci -D prints it",
 			    ops->name);
+	if (o->bar < UNSET_NUMBER)
+		return fail(err, -EINVAL, "bar=%d is no BAR: they are numbered 0 to 5", o->bar);
 	if (!pci && (o->bdf || o->bar != UNSET_NUMBER || o->iommu != BARIO_MODE_AUTO))
 		return fail(err, -EINVAL,
 			    "bar_source=%s is no memory of a PCI device: drop bdf=, bar= and iommu=, or say bar_source=vfio",

@@ -1,0 +1,84 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Test points in the guest. Sourced by the scripts beside it:
+#
+#   passes NAME ARGUMENT...         fio ends well
+#   refuses NAME SENTENCE ARGUMENT...   it fails, and its output has the text SENTENCE
+#   holds NAME COMMAND...           a point that holds if COMMAND ends with 0
+#   calls NAME REGEX                the last fio's use of io_uring, as the kernel traced
+#                                   it, has a line like that; after watch_rings
+#   plan                            the plan; its status is the script's
+#
+# fio's output is in /tmp/out. $preload is put into LD_PRELOAD for fio alone.
+
+points=0 bad=0
+preload=''
+
+verdict() {
+	points=$((points + 1))
+	if [ "$1" = 0 ]; then
+		echo "ok $points - $2"
+	else
+		bad=1
+		echo "not ok $points - $2"
+		sed 's/^/#   /' /tmp/out | cut -c 1-300 | tail -n 25
+	fi
+}
+
+# A hang is a failure: nothing here takes longer.
+run_fio() {
+	echo >/sys/kernel/tracing/trace
+	# leaks are fio's own affair
+	LD_PRELOAD=$preload ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+		timeout -k 5 60 fio --output-format=terse --terse-version=3 "$@" >/tmp/out 2>&1
+}
+
+watch_rings() {
+	for event in io_uring_create io_uring_register io_uring_submit_req; do
+		echo 1 >"/sys/kernel/tracing/events/io_uring/$event/enable"
+	done
+}
+
+calls() {
+	name=$1 status=0
+	grep -qE "$2" /sys/kernel/tracing/trace || status=1
+	# of many requests a few will do
+	[ $status = 0 ] || grep io_uring /sys/kernel/tracing/trace | head -n 20 >/tmp/out
+	verdict $status "$name"
+}
+
+sane() {
+	! grep -qE 'AddressSanitizer|runtime error:' /tmp/out
+}
+
+passes() {
+	name=$1 status=0
+	shift
+	run_fio "$@" || status=$?
+	sane || status=1
+	verdict $status "$name"
+}
+
+refuses() {
+	name=$1 sentence=$2 status=0
+	shift 2
+	run_fio "$@" || status=$?
+	if [ $status = 1 ] && sane && grep -qF -- "$sentence" /tmp/out; then
+		verdict 0 "$name"
+	else
+		verdict 1 "$name"
+	fi
+}
+
+holds() {
+	name=$1 status=0
+	shift
+	"$@" || status=$?
+	verdict $status "$name"
+}
+
+plan() {
+	echo "1..$points"
+	return $bad
+}

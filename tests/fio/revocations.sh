@@ -1,0 +1,28 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Runs in the guest, in /add: the job files that ship, and fio whose BAR is taken away
+# and given back.
+# shellcheck disable=SC2086 # several words in a variable are several arguments
+# shellcheck source=SCRIPTDIR/points.sh
+. ./points.sh
+
+engine=--ioengine=external:./bario.so
+job="--name=job --direct=1 --size=16m --bs=4k --iodepth=8 --filename=$BARIO_NVME $engine --bdf=$BARIO_BDF"
+
+for file in jobs/*.fio; do
+	sed -i 's/^runtime=.*/runtime=1/' jobs/*.inc "$file"
+	passes "$file" "$file"
+done
+
+passes 'loads of make perf' --output-format=json --output=/tmp/perf.json perf.fio
+sed 's/^/#json /' /tmp/perf.json
+
+passes 'a BAR that comes and goes, verified' $job --rw=randrw --verify=crc32c --revoke=retry --revoke_every=40
+passes '... by a polling kernel' $job --rw=randrw --verify=crc32c --revoke=retry --revoke_every=40 --sqthread_poll
+passes '... for two processes' $job --rw=randrw --verify=crc32c --numjobs=2 --offset_increment=16m --revoke=retry --revoke_every=40
+refuses 'without patience the job fails' "with $BARIO_NVME: the memory's owner took it away (reset, memory decode or power off): revoke=retry waits for it" \
+	$job --rw=randread --time_based --runtime=30 --revoke_every=200
+holds '... with ENODEV' grep -q ';job;0;19;' /tmp/out
+passes '... and the next one is fine' $job --rw=randread
+plan
