@@ -83,7 +83,7 @@ says() {
 	! report && grep -qF -- "$1" "$work/said"
 }
 edit() {
-	jq "$1" "$json" >"$json.new" && mv -- "$json.new" "$json" || true
+	if jq "$1" "$json" >"$json.new"; then mv -- "$json.new" "$json"; fi
 }
 host 'a report is drawn from JSON alone' report
 host '... with plots by depth, of six kinds' test "$(grep -c '<svg' "$page")" = 6
