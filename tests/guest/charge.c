@@ -51,7 +51,9 @@ static int room(struct io_uring *ring)
 
 static void somebody(void)
 {
-	const struct dmabuf_exporter_behave bad = { .step = ATTACH, .times = FOR_EVER, .error = EIO };
+	const struct dmabuf_exporter_behave bad = {
+		.step = ATTACH, .times = FOR_EVER, .error = EIO,
+	};
 	const struct dmabuf_exporter_behave good = { .step = ATTACH };
 	const struct rlimit locked = { ONE, ONE };
 	struct io_uring ring;
@@ -88,7 +90,8 @@ int main(void)
 	int status = 1;
 	pid_t pid;
 
-	found = mmap(NULL, sizeof(*found), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	found = mmap(NULL, sizeof(*found), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		     0);
 	drive = rig_open_drive();
 	wrong = open("/dev/null", O_RDWR | O_CLOEXEC);
 	mover_create(&m, 2, 64 * KIB);

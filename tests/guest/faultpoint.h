@@ -104,7 +104,7 @@ static inline void calls_fail(unsigned int nth, unsigned int times)
 /* How many have failed since then; @came is how many there were in all, or NULL. */
 static inline unsigned int calls_failed(unsigned int *came)
 {
-	unsigned int calls, failed;
+	unsigned int calls = 0, failed = 0;
 	char text[32] = "";
 
 	if (pread(calls_fd, text, sizeof(text) - 1, 0) < 0 ||

@@ -82,8 +82,8 @@ static void judge(const char *what)
 
 	look(&begun, &waited);
 	tap_ok(begun == MANY && waited == MANY,
-	       "%s: %u of %u mappings have been ended before the first is waited for, %u in all", what,
-	       begun, MANY, waited);
+	       "%s: %u of %u mappings are on their end before the first is waited for, %u in all",
+	       what, begun, MANY, waited);
 }
 
 static void moved(void)
@@ -117,7 +117,8 @@ static void removed(void)
 	unsigned int i;
 	char *address;
 
-	snprintf(path, sizeof(path), "/sys/block/%s/device/device", strrchr(rig_drive_path(), '/') + 1);
+	snprintf(path, sizeof(path), "/sys/block/%s/device/device",
+		 strrchr(rig_drive_path(), '/') + 1);
 	if (!realpath(path, dir))
 		tap_bail("%s: %s", path, strerror(errno));
 	address = strrchr(dir, '/') + 1;
