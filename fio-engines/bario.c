@@ -235,6 +235,10 @@ static enum fio_q_status bario_queue(struct thread_data *td, struct io_u *io_u)
 		io_u_mark_complete(td, 1);
 		return FIO_Q_COMPLETED;
 	}
+	if (job->source.ops->caps & SOURCE_CAP_MOVES && guard_lost(job->source.map)) {
+		io_u->error = ENODEV;
+		return FIO_Q_COMPLETED;
+	}
 	if (!prep(td, job, io_u))
 		return FIO_Q_BUSY;
 	job->queued[job->nr_queued++] = io_u;

@@ -197,5 +197,7 @@ void mover_stop(struct source *source);
  */
 void guard_add(void *addr, size_t size, unsigned int seconds, const char *name);
 void guard_remove(void *addr);
+/* The time was up once: what is at @addr is no longer that memory */
+bool guard_lost(const void *addr);
 
 #endif

@@ -3,16 +3,18 @@
  * Patience with the CPU's mapping of memory that may be taken away.
  *
  * fio fills and verifies buffers whenever it likes, and a BAR that is in a reset just
- * then has no pages: SIGBUS. The handler waits and has the access tried again; when
- * the time is up it says what is gone, and fio dies of the signal as it would have.
- * Only async-signal-safe calls; ranges are added and removed while no job touches
- * them, in slots that are never moved.
+ * then has no pages: SIGBUS. The handler waits and has the access tried again. When
+ * the time is up it says what is gone and puts ordinary memory in its place, so that
+ * the access ends; the job's next request then fails. (A job that dies of a signal
+ * makes fio 3.33 free things twice.) Only async-signal-safe calls; ranges are added and
+ * removed while no job touches them, in slots that are never moved.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +26,7 @@ static struct range {
 	char *volatile start;
 	char *end;
 	unsigned int seconds;
+	volatile sig_atomic_t lost;
 	char gone[160];
 } ranges[RANGES];
 
@@ -31,7 +34,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction before;
 static bool installed;
 
-static const struct range *range_of(const char *addr)
+static struct range *range_of(const char *addr)
 {
 	unsigned int i;
 
@@ -41,18 +44,31 @@ static const struct range *range_of(const char *addr)
 	return NULL;
 }
 
+static void give_up(struct range *range, int sig)
+{
+	ssize_t n = write(STDERR_FILENO, range->gone, strlen(range->gone));
+
+	(void)n;
+	range->lost = 1;
+	if (mmap(range->start, (size_t)(range->end - range->start), PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+		signal(sig, SIG_DFL);
+}
+
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
 	static __thread time_t first, last;
-	const struct range *range = range_of(info->si_addr);
-	const struct timespec while_ago = { .tv_nsec = 5000000 };
+	struct range *range = info->si_code > 0 ? range_of(info->si_addr) : NULL;
+	const struct timespec a_moment = { .tv_nsec = 5000000 };
 	int saved = errno;
 	struct timespec now;
-	ssize_t n;
 
 	(void)context;
 	if (!range) {
+		/* not ours: the access is tried again, or the signal sent again, without us */
 		sigaction(sig, &before, NULL);
+		if (info->si_code <= 0)
+			raise(sig);
 		return;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &now);
@@ -60,13 +76,10 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 	if (!first || now.tv_sec > last + 1)
 		first = now.tv_sec;
 	last = now.tv_sec;
-	if (now.tv_sec - first >= (time_t)range->seconds) {
-		n = write(STDERR_FILENO, range->gone, strlen(range->gone));
-		(void)n;
-		signal(sig, SIG_DFL);
-	} else {
-		nanosleep(&while_ago, NULL);
-	}
+	if (now.tv_sec - first >= (time_t)range->seconds)
+		give_up(range, sig);
+	else
+		nanosleep(&a_moment, NULL);
 	errno = saved;
 }
 
@@ -83,6 +96,7 @@ void guard_add(void *addr, size_t size, unsigned int seconds, const char *name)
 			continue;
 		ranges[i].end = (char *)addr + size;
 		ranges[i].seconds = seconds;
+		ranges[i].lost = 0;
 		snprintf(ranges[i].gone, sizeof(ranges[i].gone),
 			 "bario: the CPU touched %s while its owner had taken it away%s\n", name,
 			 seconds ? ", and it did not come back within revoke_timeout=" :
@@ -102,4 +116,11 @@ void guard_remove(void *addr)
 		if (ranges[i].start == addr)
 			ranges[i].start = NULL;
 	pthread_mutex_unlock(&lock);
+}
+
+bool guard_lost(const void *addr)
+{
+	const struct range *range = addr ? range_of(addr) : NULL;
+
+	return range && range->lost;
 }

@@ -2,8 +2,9 @@
 /*
  * What becomes of a request that found its memory taken away: -ENODEV, at once.
  *
- * A drive that was removed gives the same error. Its entry in sysfs tells: waiting
- * for the memory would be of no use then.
+ * A drive that was removed gives the same error, and gives it before it has left
+ * sysfs; its controller's state tells by then. Waiting for the memory would be of no
+ * use.
  */
 #include "job.h"
 
@@ -11,10 +12,20 @@
 
 static bool drive_there(const struct bario_disk *disk)
 {
-	char path[64];
+	char path[64], state[32] = "";
+	FILE *file;
 
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", disk->major, disk->minor);
-	return !access(path, F_OK);
+	if (access(path, F_OK))
+		return false;
+	snprintf(path, sizeof(path), "/sys/block/%.32s/device/state", disk->name);
+	file = fopen(path, "re");
+	if (!file)
+		return true;
+	if (!fgets(state, sizeof(state), file))
+		state[0] = '\0';
+	fclose(file);
+	return strncmp(state, "de", 2);	/* "deleting", "dead" */
 }
 
 static uint64_t now(void)

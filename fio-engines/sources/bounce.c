@@ -44,7 +44,7 @@ static void bounce_after_read(struct source *source, size_t at, size_t len)
 
 const struct source_ops source_bounce = {
 	.name		= "bounce",
-	.caps		= SOURCE_CAP_CPU | SOURCE_CAP_PCI,
+	.caps		= SOURCE_CAP_CPU | SOURCE_CAP_MOVES | SOURCE_CAP_PCI,
 	.share		= pci_share,
 	.unshare	= pci_unshare,
 	.alloc		= bounce_alloc,

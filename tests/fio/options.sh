@@ -57,8 +57,14 @@ calls '... is for any task' 'io_uring_create: .* flags 0x108$'
 passes 'batches' $threads $bar --rw=randrw --verify=crc32c --iodepth_batch=4 --iodepth_batch_complete_min=2 --iodepth_batch_complete_max=8
 passes 'completions that nobody waits for' $threads $bar --rw=randrw --verify=crc32c --iodepth_batch_complete_min=0
 passes 'fsync and fdatasync' $threads $bar --rw=randwrite --fsync=8 --fdatasync=3
+calls '... are asked for' 'io_uring_submit_req: .* opcode FSYNC,'
 passes 'trim, then what is written there' $threads $bar --rw=trimwrite --verify=crc32c
+discards() {
+	awk '{ print $12 }' "/sys/block/$disk/stat"
+}
+before=$(discards)
 passes 'trim alone' $threads $bar --rw=randtrim
+holds '... as many as asked for' test $(($(discards) - before)) = 512
 passes 'odd sizes and places in memory' $threads $bar --rw=randrw --verify=crc32c --bsrange=512-64k --iomem_align=4
 passes 'processes' $job $drive $engine $bar --rw=randwrite --verify=crc32c --numjobs=3 --offset_increment=8m
 passes 'threads' $threads $bar --rw=randwrite --verify=crc32c --numjobs=3 --offset_increment=8m
@@ -68,8 +74,17 @@ holds '... both of them used' awk '$3 != 0 && $7 != 0 { n++ } END { exit n != 2 
 
 # Whose memory it is
 passes 'the largest BAR is found' $threads --bdf="$BARIO_BDF" --rw=randread
-passes 'by the group' $threads $bar --rw=randread --iommu=type1
-passes 'by iommufd' $threads $bar --rw=randread --iommu=iommufd
+# hidden FILE COMMAND...: while the kernel's file is away
+hidden() {
+	mv "$1" /dev/away
+	file=$1
+	shift
+	"$@"
+	mv /dev/away "$file"
+}
+hidden /dev/iommu passes 'by the group' $threads $bar --rw=randread --iommu=type1
+hidden /dev/iommu refuses '... not by an iommufd that is not there' 'there is no /dev/iommu' $threads $bar --rw=randread --iommu=iommufd
+hidden /dev/vfio/vfio passes 'by iommufd' $threads $bar --rw=randread --iommu=iommufd
 passes 'udmabuf' $threads --bar_source=udmabuf --rw=randrw --verify=crc32c
 echo 8 >/proc/sys/vm/nr_hugepages
 passes 'udmabuf of large pages' $threads --bar_source=udmabuf --udmabuf_hugepage=2m --rw=randrw --verify=crc32c
@@ -209,7 +224,8 @@ kill -INT "$(pidof fio)"
 status=0
 wait $! || status=$?
 holds 'SIGINT ends it' test $status = 128
-run_fio $threads $bar $long --revoke=retry &
+# With revoke=fail, the first error has to tell the drive from the memory.
+run_fio $threads $bar $long &
 holds 'fio runs again' busy
 echo 1 >/sys/bus/pci/devices/0000:01:00.0/remove
 status=0

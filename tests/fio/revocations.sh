@@ -24,5 +24,8 @@ passes '... for two processes' $job --rw=randrw --verify=crc32c --numjobs=2 --of
 refuses 'without patience the job fails' "with $BARIO_NVME: the memory's owner took it away (reset, memory decode or power off): revoke=retry waits for it" \
 	$job --rw=randread --time_based --runtime=30 --revoke_every=200
 holds '... with ENODEV' grep -q ';job;0;19;' /tmp/out
+passes 'a CPU that copies waits for the BAR' $job --bar_source=bounce --rw=randrw --verify=crc32c --revoke=retry --revoke_every=40
+refuses '... or the job fails' 'bario: the CPU touched BAR' $job --bar_source=bounce --rw=randread --time_based --runtime=30 --revoke_every=50
+holds '... with ENODEV' grep -q ';job;0;19;' /tmp/out
 passes '... and the next one is fine' $job --rw=randread
 plan
