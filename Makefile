@@ -57,7 +57,7 @@ fio:	## build the fio engine, build/fio/bario.so, for this machine's fio or FIO_
 	@FIO_SRC="$(FIO_SRC)" fio-engines/build
 
 perf:	fio ## fio's loads to host memory, into the BAR, and bounced; a page to read
-	@TOPOLOGY="$(TOPOLOGY)" fio-engines/perf
+	@FIO_SRC="$(FIO_SRC)" TOPOLOGY="$(TOPOLOGY)" fio-engines/perf
 
 perf-report:	## that page from fio's JSON=FILE, such as a real machine's
 	@page="$(basename $(JSON)).html" && fio-engines/report "$(JSON)" >"$(BUILD)/report.html" && \
