@@ -12,6 +12,9 @@
 #include <linux/blk-integrity.h>
 #include <linux/blk-mq.h>
 #include <linux/dma-token.h>
+#include <linux/fs.h>
+#include <linux/pagemap.h>
+#include <linux/task_io_accounting_ops.h>
 #include <linux/t10-pi.h>
 #include <linux/uio.h>
 
@@ -24,14 +27,28 @@
 static_assert(sizeof_field(struct bvec_iter, bi_idx) == sizeof(u32));
 static_assert(sizeof_field(struct bvec_iter, bi_bvec_done) == sizeof(u32));
 
+/*
+ * Merging is ruled out, since nothing below can tell whether two ranges of a
+ * dma-buf are neighbours for the device.
+ */
+static void __bio_set_dma_token(struct bio *bio, struct dma_token *token,
+				u64 offset, u32 size)
+{
+	bio->bi_dma_token = token;
+	bio_dma_token_set_offset(&bio->bi_iter, offset);
+	bio->bi_iter.bi_size = size;
+	bio->bi_opf |= REQ_NOMERGE;
+	bio_set_flag(bio, BIO_DMA_TOKEN);
+	/* it does not own its data: every function that adds pages warns */
+	bio_set_flag(bio, BIO_CLONED);
+}
+
 /**
  * bio_set_dma_token - make a bio carry what an iterator describes
  * @bio:	fresh bio without room for vectors
  * @iter:	ITER_DMA_TOKEN; advanced by what the bio took, which is all
  *
  * The bio borrows the token: the owner of @iter keeps it until completion.
- * Merging is ruled out here, since nothing below can tell whether two ranges
- * of a dma-buf are neighbours for the device.
  *
  * Context: Any.
  * Return: 0, or -EINVAL for a bio that already holds or may take pages, that
@@ -48,16 +65,206 @@ int bio_set_dma_token(struct bio *bio, struct iov_iter *iter)
 	if (size > UINT_MAX)
 		return -EINVAL;
 
-	bio->bi_dma_token = iter->dma_token;
-	bio_dma_token_set_offset(&bio->bi_iter, iter->iov_offset);
-	bio->bi_iter.bi_size = size;
-	bio->bi_opf |= REQ_NOMERGE;
-	bio_set_flag(bio, BIO_DMA_TOKEN);
-	/* it does not own its data: every function that adds pages warns */
-	bio_set_flag(bio, BIO_CLONED);
-
+	__bio_set_dma_token(bio, iter->dma_token, iter->iov_offset, size);
 	iov_iter_advance(iter, size);
 	return 0;
+}
+
+/*
+ * When a file was last read and written, as file_accessed() and
+ * file_update_time() keep it, but not for each of a million requests a second.
+ */
+static void dma_token_touch(struct dma_token *token, struct file *file,
+			    bool write)
+{
+	struct dma_token_touch *touch = &token->touched[write];
+	const struct inode *inode = file_inode(file);
+	unsigned long now = jiffies;
+
+	if (likely(READ_ONCE(touch->inode) == inode &&
+		   time_before(now, READ_ONCE(touch->when) + HZ)))
+		return;
+	WRITE_ONCE(touch->when, now);
+	WRITE_ONCE(touch->inode, inode);
+	if (write)
+		file_update_time(file);
+	else
+		file_accessed(file);
+}
+
+/* Does nothing in the page cache stand in the way of a direct transfer? */
+static bool dma_token_cache_clear(struct address_space *mapping, loff_t pos,
+				  u32 len, bool write)
+{
+	if (write)
+		return !mapping->nrpages ||
+		       !filemap_range_has_page(mapping, pos, pos + len - 1);
+	return !filemap_range_needs_writeback(mapping, pos, pos + len - 1);
+}
+
+/* Is all well with what ->read_iter() and ->write_iter() of a disk look at? */
+static bool dma_token_direct_ok(struct kiocb *iocb, struct dma_token *token,
+				u64 offset, u32 len, bool write)
+{
+	struct address_space *mapping = iocb->ki_filp->f_mapping;
+	struct block_device *bdev;
+	loff_t pos = iocb->ki_pos;
+
+	if (!S_ISBLK(mapping->host->i_mode))
+		return false;
+	bdev = I_BDEV(mapping->host);
+	if (bdev->bd_disk != READ_ONCE(token->disk) || READ_ONCE(token->dead))
+		return false;
+	if ((pos | len) & (bdev_logical_block_size(bdev) - 1) ||
+	    offset & bdev_dma_alignment(bdev))
+		return false;
+	if (!len || pos < 0 || pos > bdev_nr_bytes(bdev) ||
+	    len > bdev_nr_bytes(bdev) - pos)
+		return false;
+	if (write && (bdev_read_only(bdev) || IS_SWAPFILE(mapping->host)))
+		return false;
+	return dma_token_cache_clear(mapping, pos, len, write);
+}
+
+static struct bio *dma_token_direct_bio(struct kiocb *iocb,
+					struct dma_token *token, loff_t pos,
+					u64 offset, u32 len, blk_opf_t opf,
+					gfp_t gfp)
+{
+	struct file *file = iocb->ki_filp;
+	struct bio *bio;
+
+	bio = bio_alloc(file_bdev(file), 0, opf, gfp);
+	if (!bio)
+		return NULL;
+	bio->bi_iter.bi_sector = pos >> SECTOR_SHIFT;
+	bio->bi_write_hint = file_inode(file)->i_write_hint;
+	bio->bi_ioprio = iocb->ki_ioprio;
+	__bio_set_dma_token(bio, token, offset, len);
+	return bio;
+}
+
+/* Bytes of the first of the commands that a range of a disk takes. */
+static u32 dma_token_command_len(struct block_device *bdev, loff_t pos, u32 len)
+{
+	const struct queue_limits *lim = &bdev_get_queue(bdev)->limits;
+	unsigned int pbs = lim->physical_block_size;
+	u64 max = (u64)bio_dma_token_max_sectors(lim) << SECTOR_SHIFT;
+	u64 start = ((u64)get_start_sect(bdev) << SECTOR_SHIFT) + pos;
+
+	if (lim->chunk_sectors)
+		return len;
+	max = ALIGN_DOWN(max, pbs) - (start & (pbs - 1));
+	/* a command of less than a block is for the split to make sense of */
+	return (s64)max <= 0 ? len : min_t(u64, len, max);
+}
+
+/*
+ * One bio a command, where otherwise the block layer would split one bio, at the
+ * cost of two.  The last one is the others' parent, so it ends last.
+ *
+ * The parent is held meanwhile, so its children must not wait for memory that two
+ * parents may have taken the last of.  Without it, or when the limits have become
+ * so small that there is no end to it, the parent has all that is left, and the
+ * block layer splits it.
+ */
+static void dma_token_submit_parts(struct kiocb *iocb, struct bio *parent,
+				   u32 first)
+{
+	u32 left = parent->bi_iter.bi_size, len = first;
+	u64 offset = bio_dma_token_offset(&parent->bi_iter);
+	unsigned int parts = DIV_ROUND_UP(left, first);
+	loff_t pos = iocb->ki_pos;
+	struct blk_plug plug;
+
+	/* all their tags at once, and one doorbell where commands are short */
+	blk_start_plug_nr_ios(&plug, parts);
+	for (; len < left && parts--;
+	     len = dma_token_command_len(parent->bi_bdev, pos, left)) {
+		struct bio *bio;
+
+		/* all of it will be repeated */
+		if (unlikely(READ_ONCE(parent->bi_status))) {
+			bio_endio(parent);
+			goto finish;
+		}
+		bio = dma_token_direct_bio(iocb, parent->bi_dma_token, pos,
+					   offset, len, parent->bi_opf,
+					   GFP_NOWAIT | __GFP_NOWARN);
+		if (!bio)
+			break;
+		bio_chain(bio, parent);
+		submit_bio(bio);
+		pos += len;
+		offset += len;
+		left -= len;
+	}
+	parent->bi_iter.bi_sector = pos >> SECTOR_SHIFT;
+	parent->bi_iter.bi_size = left;
+	bio_dma_token_set_offset(&parent->bi_iter, offset);
+	submit_bio(parent);
+finish:
+	blk_finish_plug(&plug);
+}
+
+/**
+ * dma_token_submit - a direct transfer that is as simple as can be
+ * @iocb:	file, position and I/O priority of the transfer, and in ki_flags
+ *		whether it is polled.  The file is open for it, and neither the file
+ *		nor the transfer has other flags but those that say direct and not to
+ *		wait.
+ * @token:	the token, borrowed until completion
+ * @offset:	byte offset in the dma-buf
+ * @len:	bytes; @offset + @len was checked against the token's size
+ * @write:	from the dma-buf to the disk
+ * @end_io:	called once, in any context, when all of it is over
+ * @private:	bi_private for @end_io
+ *
+ * Stands for ->read_iter() and ->write_iter() of a block device, and does what
+ * they do, where nothing is in the way.  Where anything is, be it what they refuse
+ * or what they have to do before, it is for them to do so.
+ *
+ * Context: Process, may sleep for memory.
+ * Return: true if it was submitted; false if nothing has happened, to go by
+ * ->read_iter() or ->write_iter().
+ */
+bool dma_token_submit(struct kiocb *iocb, struct dma_token *token, u64 offset,
+		      u32 len, bool write, bio_end_io_t *end_io, void *private)
+{
+	blk_opf_t opf = REQ_ALLOC_CACHE | REQ_NOWAIT;
+	struct file *file = iocb->ki_filp;
+	struct bio *bio;
+	u32 first;
+
+	if (!dma_token_direct_ok(iocb, token, offset, len, write))
+		return false;
+	first = dma_token_command_len(file_bdev(file), iocb->ki_pos, len);
+	/* see bio_dma_token_split_at() for both */
+	if (first < len && (iocb->ki_flags & IOCB_HIPRI ||
+			    len / DMA_TOKEN_NOWAIT_PARTS > first))
+		return false;
+	if (rw_verify_area(write ? WRITE : READ, file, &iocb->ki_pos, len))
+		return false;
+
+	dma_token_touch(token, file, write);
+	if (write)
+		task_io_account_write(len);
+	opf |= write ? REQ_OP_WRITE | REQ_SYNC | REQ_IDLE : REQ_OP_READ;
+	if (iocb->ki_flags & IOCB_HIPRI)
+		opf |= REQ_POLLED;
+	bio = dma_token_direct_bio(iocb, token, iocb->ki_pos, offset, len, opf,
+				   GFP_KERNEL);
+	bio->bi_end_io = end_io;
+	bio->bi_private = private;
+	if (first < len) {
+		dma_token_submit_parts(iocb, bio, first);
+		return true;
+	}
+	submit_bio(bio);
+	/* for the one who polls, and who alone may end what it polls for */
+	if (opf & REQ_POLLED)
+		WRITE_ONCE(iocb->private, bio);
+	return true;
 }
 
 /**
@@ -142,6 +349,31 @@ bool dma_token_is_one_command(struct file *file, loff_t pos, size_t len)
 		return true;
 	return pos >= 0 &&
 	       len >> SECTOR_SHIFT <= blk_boundary_sectors_left(start, chunk);
+}
+
+/**
+ * bio_dma_token_fits - is a bio with a token one command, beyond any doubt?
+ * @bio: the bio
+ * @lim: limits of the queue
+ *
+ * A short form of bio_dma_token_split_at() for most bios.  (Where a drive has a
+ * physical block that is no power of two, what is cut to suit that differs a bit,
+ * but is within the limits all the same.)
+ *
+ * Return: true to leave the bio as it is; false to let that function decide.
+ */
+bool bio_dma_token_fits(const struct bio *bio, const struct queue_limits *lim)
+{
+	unsigned int pbs = lim->physical_block_size >> SECTOR_SHIFT;
+	unsigned int max = bio_dma_token_max_sectors(lim) & ~(pbs - 1);
+	unsigned int start = bio->bi_iter.bi_sector & (pbs - 1);
+
+	if (lim->chunk_sectors || bio->bi_opf & REQ_ATOMIC)
+		return false;
+	if (bio->bi_iter.bi_size & (lim->logical_block_size - 1) ||
+	    bio->bi_iter.bi_bvec_done & lim->dma_alignment)
+		return false;
+	return start + bio_sectors(bio) <= max;
 }
 
 /* Is a bio for so many commands that they may well find no tag free? */

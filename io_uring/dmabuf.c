@@ -36,11 +36,14 @@
  * the issuer has put it on the poll list, so after it is done with it.
  *
  * An attempt leaves nothing behind for the next one. The iterator is built anew
- * from the SQE's address and length, ->ki_pos moves with success only, and
- * ->ki_flags and the completion handler are set by each issue. Freeze protection,
+ * from the SQE's address and length (none by io_dmabuf_submit(), which needs
+ * none), ->ki_pos moves with success only, and ->ki_flags and the completion
+ * handler are set by each issue. Freeze protection,
  * which would have to be given back per attempt, is taken for regular files only,
  * and tokens are for block devices.
  */
+#include <linux/bio.h>
+#include <linux/blkdev.h>
 #include <linux/dma-buf.h>
 #include <linux/errno.h>
 #include <linux/file.h>
@@ -246,7 +249,7 @@ static void io_dmabuf_init_iter(struct io_kiocb *req, u64 addr, u32 len)
 	iov_iter_save_state(&io->iter, &io->iter_state);
 }
 
-/* Check what the SQE says about the buffer. */
+/* Check what the SQE says about the buffer. Each issue makes an iterator of it. */
 int __io_dmabuf_import_rw(struct io_kiocb *req, u64 addr, u32 len)
 {
 	struct dma_token *token = req->imu->dma_token;
@@ -261,7 +264,6 @@ int __io_dmabuf_import_rw(struct io_kiocb *req, u64 addr, u32 len)
 	/* not every request gets to io-wq, which initialises it */
 	atomic_set(&req->work.flags, 0);
 	((struct io_async_rw *)req->async_data)->dmabuf_cancelled = false;
-	io_dmabuf_init_iter(req, addr, len);
 	return 0;
 }
 
@@ -331,6 +333,65 @@ static int io_dmabuf_wait_map(struct io_kiocb *req, struct dma_token *token)
 		schedule_timeout(msecs_to_jiffies(delay));
 		delay = min(2 * delay, IO_DMABUF_MAX_DELAY);
 	}
+}
+
+static void io_dmabuf_end_bio(struct bio *bio)
+{
+	struct io_kiocb *req = bio->bi_private;
+	struct kiocb *kiocb = io_kiocb_to_cmd(req, struct kiocb);
+	long res = req->cqe.res;
+
+	if (likely(!bio->bi_status && !(kiocb->ki_flags & IOCB_HIPRI))) {
+		bio_put(bio);
+		/* what io_complete_rw() does with all there was to transfer */
+		req->io_task_work.func = io_req_rw_complete;
+		__io_req_task_work_add(req, IOU_F_TWQ_LAZY_WAKE);
+		return;
+	}
+
+	if (bio->bi_status)
+		res = blk_status_to_errno(bio->bi_status);
+	/* who polls looks at the bio until it is told, see iocb_bio_iopoll() */
+	WRITE_ONCE(kiocb->private, NULL);
+	kiocb->ki_complete(kiocb, res);
+	bio_put(bio);
+}
+
+/*
+ * Submit a request whose SQE has no flags straight to the block layer, where
+ * nothing is in the way: past ->read_iter() and ->write_iter(), which cost more
+ * than all the rest of it does in here. What they would do for such a request,
+ * dma_token_submit() does. Whatever is not as usual is left to them, and to
+ * __io_dmabuf_issue() for what may be wrong with it: nothing has happened then.
+ *
+ * Not from a worker, which may wait for what this gives up on. ->bytes_done is 0,
+ * as no attempt ends with a part that is not the last.
+ *
+ * Returns true if the request is the block layer's now.
+ */
+bool io_dmabuf_submit(struct io_kiocb *req, u64 addr, u32 len, bool write)
+{
+	const fmode_t mode = FMODE_NOWAIT | (write ? FMODE_WRITE : FMODE_READ);
+	struct kiocb *kiocb = io_kiocb_to_cmd(req, struct kiocb);
+	struct dma_token *token = req->imu->dma_token;
+	struct file *file = req->file;
+
+	if (file->f_iocb_flags != IOCB_DIRECT || (file->f_mode & mode) != mode)
+		return false;
+	if (req->flags & REQ_F_NOWAIT || !dma_token_is_mapped(token))
+		return false;
+
+	io_req_set_res(req, len, 0);
+	kiocb->ki_flags = IOCB_DIRECT | IOCB_NOWAIT;
+	if (write)
+		kiocb->ki_flags |= IOCB_WRITE;
+	if (req->ctx->flags & IORING_SETUP_IOPOLL) {
+		kiocb->private = NULL;
+		kiocb->ki_flags |= IOCB_HIPRI;
+		req->iopoll_completed = 0;
+	}
+	return dma_token_submit(kiocb, token, addr, len, write,
+				io_dmabuf_end_bio, req);
 }
 
 /*

@@ -27,6 +27,7 @@ int io_dmabuf_check_clone(struct io_ring_ctx *ctx);
 
 int __io_dmabuf_import_rw(struct io_kiocb *req, u64 addr, u32 len);
 int __io_dmabuf_issue(struct io_kiocb *req, u64 addr, u32 len);
+bool io_dmabuf_submit(struct io_kiocb *req, u64 addr, u32 len, bool write);
 long __io_dmabuf_rw_res(struct io_kiocb *req, long res);
 void __io_dmabuf_cancel(struct io_kiocb *req);
 bool __io_dmabuf_complete_rw(struct io_kiocb *req, long *res);
@@ -89,13 +90,14 @@ static inline void io_dmabuf_cancel(struct io_kiocb *req)
 		__io_dmabuf_cancel(req);
 }
 
-/* Import the buffer of a fixed read or write, of either kind. */
-static inline int io_dmabuf_import_rw(int ddir, struct iov_iter *iter,
-				      struct io_kiocb *req, u64 addr, u32 len)
+/* The buffer of a fixed read or write: false if it is none of ours. */
+static inline bool io_dmabuf_import_rw(struct io_kiocb *req, u64 addr, u32 len,
+				       int *ret)
 {
-	if (unlikely(req->imu->dma_token))
-		return __io_dmabuf_import_rw(req, addr, len);
-	return io_import_fixed(ddir, iter, req->imu, addr, len);
+	if (likely(!req->imu->dma_token))
+		return false;
+	*ret = __io_dmabuf_import_rw(req, addr, len);
+	return true;
 }
 
 static inline int io_dmabuf_issue(struct io_kiocb *req, u64 addr, u32 len)
@@ -191,10 +193,10 @@ static inline void io_dmabuf_cancel(struct io_kiocb *req)
 {
 }
 
-static inline int io_dmabuf_import_rw(int ddir, struct iov_iter *iter,
-				      struct io_kiocb *req, u64 addr, u32 len)
+static inline bool io_dmabuf_import_rw(struct io_kiocb *req, u64 addr, u32 len,
+				       int *ret)
 {
-	return io_import_fixed(ddir, iter, req->imu, addr, len);
+	return false;
 }
 
 static inline int io_dmabuf_issue(struct io_kiocb *req, u64 addr, u32 len)

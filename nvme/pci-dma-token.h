@@ -153,6 +153,9 @@ static bool nvme_token_sgls(struct nvme_dev *dev)
 }
 
 /*
+ * No memory for a list is no news, as the request is issued again: hence
+ * __GFP_NOWARN here and below.
+ *
  * One descriptor where an extent has the whole range, a list of them where they
  * are long enough for sgl_threshold, as for pages.  BLK_STS_NOTSUPP is for the
  * caller: PRPs it is.
@@ -183,7 +186,7 @@ static blk_status_t nvme_setup_token_sgl(struct nvme_dev *dev,
 
 	small = nr <= NVME_SGL_SMALL;
 	pool = small ? dev->prp_small_pool : dev->prp_page_pool;
-	list = dma_pool_alloc(pool, GFP_ATOMIC, &dma);
+	list = dma_pool_alloc(pool, GFP_ATOMIC | __GFP_NOWARN, &dma);
 	if (!list)
 		return BLK_STS_RESOURCE;
 
@@ -213,7 +216,8 @@ static blk_status_t nvme_setup_token_prps(struct nvme_dev *dev,
 	dma_addr_t dma[NVME_MAX_NR_ALLOCATIONS];
 
 	for (i = 0; i < nr; i++) {
-		lists[i] = dma_pool_alloc(pool, GFP_ATOMIC, &dma[i]);
+		lists[i] = dma_pool_alloc(pool, GFP_ATOMIC | __GFP_NOWARN,
+					  &dma[i]);
 		if (!lists[i])
 			goto free_lists;
 	}

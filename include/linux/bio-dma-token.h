@@ -67,6 +67,7 @@ int bio_set_dma_token(struct bio *bio, struct iov_iter *iter);
 bool bio_dma_token_ok(struct bio *bio, struct request_queue *q);
 unsigned int bio_dma_token_max_sectors(const struct queue_limits *lim);
 unsigned int blk_dma_token_max_sectors(struct request_queue *q);
+bool bio_dma_token_fits(const struct bio *bio, const struct queue_limits *lim);
 int bio_dma_token_split_at(struct bio *bio, const struct queue_limits *lim,
 			   unsigned int *segs, unsigned int max_bytes,
 			   unsigned int split_alignment);
@@ -99,6 +100,12 @@ static inline unsigned int
 bio_dma_token_max_sectors(const struct queue_limits *lim)
 {
 	return 0;
+}
+
+static inline bool bio_dma_token_fits(const struct bio *bio,
+				      const struct queue_limits *lim)
+{
+	return false;
 }
 
 static inline int bio_dma_token_split_at(struct bio *bio,

@@ -17,6 +17,7 @@
  * attaches them to its device and maps.
  */
 
+#include <linux/blk_types.h>
 #include <linux/completion.h>
 #include <linux/dma-direction.h>
 #include <linux/err.h>
@@ -36,6 +37,8 @@ struct dma_map;
 struct dma_token;
 struct file;
 struct gendisk;
+struct inode;
+struct kiocb;
 struct mm_struct;
 struct sg_table;
 struct user_struct;
@@ -112,6 +115,19 @@ struct dma_token_charge {
 };
 
 /**
+ * struct dma_token_touch - a file's time is up to date for the next second
+ * @inode:	the file's, to compare with only
+ * @when:	in jiffies
+ *
+ * Written by everybody without a lock: what may come of that is a time that is
+ * brought up to date once more, or a second late.
+ */
+struct dma_token_touch {
+	const struct inode	*inode;
+	unsigned long		when;
+};
+
+/**
  * struct dma_token - one dma-buf registered for one disk
  * @map:	the live mapping or NULL; written under the reservation lock
  * @dying:	a mapping that has been unpublished and waits for the device to give
@@ -127,6 +143,7 @@ struct dma_token_charge {
  * @attach:	the attachment to @dev; NULL before attach and once detached
  * @ops:	the driver's; NULL once detached
  * @driver_data: the driver's own, set by its attach
+ * @touched:	which file's time of access and of modification is up to date
  */
 struct dma_token {
 	struct dma_map __rcu		*map;
@@ -140,6 +157,7 @@ struct dma_token {
 	struct dma_buf_attachment	*attach;
 	const struct dma_token_ops	*ops;
 	void				*driver_data;
+	struct dma_token_touch		touched[2];
 
 	/* private: to block/dma-token.c */
 	struct kref			ref;
@@ -160,6 +178,8 @@ int dma_token_check_file(struct dma_token *token, struct file *file);
 int dma_token_prepare(struct dma_token *token);
 bool dma_token_disk_gone(struct file *file);
 bool dma_token_is_one_command(struct file *file, loff_t pos, size_t len);
+bool dma_token_submit(struct kiocb *iocb, struct dma_token *token, u64 offset,
+		      u32 len, bool write, bio_end_io_t *end_io, void *private);
 
 /**
  * dma_token_is_mapped - does the token have a live map right now?

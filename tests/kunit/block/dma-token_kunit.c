@@ -352,6 +352,82 @@ static void bio_splits_by_length(struct kunit *test)
 	}
 }
 
+/* What get_max_io_size() makes of the limits, as nothing but a formula. */
+static unsigned int max_sectors_at(const struct queue_limits *lim,
+				   sector_t sector)
+{
+	unsigned int pbs = lim->physical_block_size >> SECTOR_SHIFT;
+	unsigned int lbs = lim->logical_block_size >> SECTOR_SHIFT;
+	unsigned int max = bio_dma_token_max_sectors(lim);
+	unsigned int start = sector % pbs;
+	unsigned int end = (start + max) / pbs * pbs;
+
+	return end > start ? end - start : max / lbs * lbs;
+}
+
+static void bio_fits_where_it_is_not_split(struct kunit *test)
+{
+	struct bio *bio = token_bio(test, REQ_OP_READ, 0, SZ_4K);
+	unsigned int i, segs, fits = 0;
+	struct rnd_state rnd;
+
+	prandom_seed_state(&rnd, 0x6669);
+	for (i = 0; i < 20000; i++) {
+		unsigned int lbs = SECTOR_SIZE << prandom_u32_state(&rnd) % 4;
+		struct queue_limits lim = {
+			.dma_alignment = 3,
+			.logical_block_size = lbs,
+			.physical_block_size = lbs * (1 + prandom_u32_state(&rnd) % 16),
+			.max_dma_token_sectors = prandom_u32_state(&rnd) % 4096,
+			.max_sectors = 256,
+		};
+		unsigned int max;
+		int split;
+
+		bio->bi_iter.bi_size = prandom_u32_state(&rnd) % SZ_4M;
+		if (i % 8)
+			bio->bi_iter.bi_size &= ~(lbs - 1);
+		bio->bi_iter.bi_sector = prandom_u32_state(&rnd) % 65536;
+		bio->bi_iter.bi_bvec_done = prandom_u32_state(&rnd) & ~1u;
+		max = max_sectors_at(&lim, bio->bi_iter.bi_sector);
+		split = bio_split_rw_at(bio, &lim, &segs, max << SECTOR_SHIFT);
+		if (!bio_dma_token_fits(bio, &lim))
+			continue;
+		KUNIT_ASSERT_LE(test, bio_sectors(bio),
+				bio_dma_token_max_sectors(&lim));
+		fits++;
+		/* the limits of a drive whose blocks have another size are odd */
+		if (is_power_of_2(lim.physical_block_size))
+			KUNIT_ASSERT_EQ(test, split, 0);
+	}
+	KUNIT_EXPECT_GT(test, fits, 1000);
+	bio_put(bio);
+}
+
+/* the command that must not cost more than it has to */
+static void bio_fits_a_command_to_the_byte(struct kunit *test)
+{
+	struct bio *bio = token_bio(test, REQ_OP_READ, 4, SZ_512K);
+	struct queue_limits lim = {
+		.dma_alignment = 3,
+		.logical_block_size = 512,
+		.physical_block_size = 4096,
+		.max_dma_token_sectors = 1024,
+	};
+
+	bio->bi_iter.bi_sector = 8;
+	KUNIT_EXPECT_TRUE(test, bio_dma_token_fits(bio, &lim));
+	bio->bi_iter.bi_sector = 9;
+	KUNIT_EXPECT_FALSE(test, bio_dma_token_fits(bio, &lim));
+	bio->bi_iter.bi_sector = 8;
+	bio->bi_opf |= REQ_ATOMIC;
+	KUNIT_EXPECT_FALSE(test, bio_dma_token_fits(bio, &lim));
+	bio->bi_opf &= ~REQ_ATOMIC;
+	lim.chunk_sectors = 8;
+	KUNIT_EXPECT_FALSE(test, bio_dma_token_fits(bio, &lim));
+	bio_put(bio);
+}
+
 static void bio_has_a_ceiling_of_its_own(struct kunit *test)
 {
 	struct queue_limits lim = {
@@ -448,6 +524,8 @@ static struct kunit_case dma_token_bio_cases[] = {
 	KUNIT_CASE(bio_advances_by_parts_as_by_the_sum),
 	KUNIT_CASE(bio_splits_and_clones_with_its_offset),
 	KUNIT_CASE(bio_splits_by_length),
+	KUNIT_CASE(bio_fits_where_it_is_not_split),
+	KUNIT_CASE(bio_fits_a_command_to_the_byte),
 	KUNIT_CASE(bio_has_a_ceiling_of_its_own),
 	KUNIT_CASE(bio_passes_only_the_right_gate),
 	KUNIT_CASE(bio_leaves_tags_to_the_controller),
