@@ -153,12 +153,10 @@ static bool nvme_token_sgls(struct nvme_dev *dev)
 }
 
 /*
- * No memory for a list is no news, as the request is issued again: hence
- * __GFP_NOWARN here and below.
- *
  * One descriptor where an extent has the whole range, a list of them where they
  * are long enough for sgl_threshold, as for pages.  BLK_STS_NOTSUPP is for the
- * caller: PRPs it is.
+ * caller: PRPs it is.  (No memory for a list is no news, as the request is issued
+ * again: hence __GFP_NOWARN, here and below.)
  */
 static blk_status_t nvme_setup_token_sgl(struct nvme_dev *dev,
 					 struct request *req,
