@@ -14,5 +14,5 @@ set -euo pipefail
 
 exporter_kernel debug
 exporter_tap 'debug' ports-iommu --full --timeout 900 --seconds 400 \
-	--add "$guest_tmp/modules/faultpoint.ko" -- uring_register uring_request uring_wait uring_stale
+	--add "$guest_tmp/modules/faultpoint.ko" -- uring_register uring_request uring_wait uring_stale direct
 tap_end

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * This test will watch which way requests go to the drive.
+ *
+ * A plain request on a dma-buf goes straight to the block layer; every other one by the
+ * file's own methods, which know what there is to be done before, to be refused or to be
+ * cut short. Which way it was, probes on those methods tell; that both ways have the same
+ * results, the rows do.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+#include "io.h"
+#include "rig.h"
+#include "tap.h"
+
+#define KIB 1024u
+#define MIB (1u << 20)
+#define TRACING "/sys/kernel/tracing/"
+#define SEED 77
+
+/**
+ * struct way - one request, and what is expected of it
+ * @what:	for the message
+ * @file:	opened with O_DIRECT and this
+ * @write:	from the buffer to the drive
+ * @rw_flags:	RWF_*
+ * @sqe_flags:	IOSQE_*
+ * @dev:	offset in the file; below 0 from its end
+ * @len:	bytes
+ * @res:	the result
+ * @direct:	it goes straight to the block layer
+ */
+struct way {
+	const char *what;
+	int file;
+	bool write;
+	int rw_flags;
+	unsigned int sqe_flags;
+	int64_t dev;
+	uint32_t len;
+	long res;
+	bool direct;
+};
+
+static struct rig_memory mem;
+static struct io_uring ring;
+static uint64_t drive_size;
+static uint8_t *plain;
+static int drive;
+
+static int put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+static void probe(void)
+{
+	int ret = put(TRACING "kprobe_events", "p:by_read blkdev_read_iter\np:by_write blkdev_write_iter\n");
+
+	if (ret == -ENOENT || ret == -EACCES)
+		tap_skip_all("no probes in this kernel");
+	if (!ret)
+		ret = put(TRACING "events/kprobes/enable", "1");
+	if (ret)
+		tap_bail("probes: %s", strerror(-ret));
+}
+
+/* How often one of the two methods was called. */
+static unsigned long by_method(void)
+{
+	FILE *f = fopen(TRACING "kprobe_profile", "r");
+	unsigned long hits, sum = 0;
+
+	while (f && fscanf(f, "%*s %lu %*u", &hits) == 1)
+		sum += hits;
+	if (!f)
+		tap_bail("no kprobe_profile");
+	fclose(f);
+	return sum;
+}
+
+static int request(int fd, const struct way *w, uint64_t dev)
+{
+	struct io io = {
+		.fd = fd, .write = w->write, .flags = w->sqe_flags, .buf = w->write ? 64 * MIB : 0,
+		.dev = dev, .len = w->len,
+	};
+
+	io_queue(&ring, &io);
+	ring.sq.sqes[(ring.sq.sqe_tail - 1) & ring.sq.ring_mask].rw_flags = w->rw_flags;
+	if (io_uring_submit(&ring) != 1 || io_wait(&ring, &io))
+		return -ETIME;
+	return io.res;
+}
+
+/* Is what a request should have moved where it belongs, as plain I/O sees it? */
+static bool moved(const struct way *w, uint64_t dev)
+{
+	size_t len = w->res > 0 ? w->res : 0;
+
+	if (w->write)
+		return pread(drive, plain, len, dev) == (ssize_t)len &&
+		       !memcmp(plain, mem.cpu + 64 * MIB, len);
+	return pread(drive, plain, len, dev) == (ssize_t)len && !memcmp(plain, mem.cpu, len);
+}
+
+static void go(const char *kind, const struct way *w)
+{
+	int fd = open(rig_drive_path(), O_RDWR | O_DIRECT | O_CLOEXEC | w->file);
+	uint64_t dev = w->dev < 0 ? drive_size + w->dev : w->dev;
+	unsigned long before, calls;
+	long res;
+
+	if (fd < 0)
+		tap_bail("%s: %s", rig_drive_path(), strerror(errno));
+	bario_pattern_fill(w->write ? mem.cpu + 64 * MIB : mem.cpu, w->len, SEED + w->len + dev, 0);
+	before = by_method();
+	res = request(fd, w, dev);
+	calls = by_method() - before;
+	tap_is(res, w->res, "%s: %s", kind, w->what);
+	tap_ok(!calls == w->direct, "%s: %s: %s", kind, w->what,
+	       w->direct ? "straight to the block layer" : "by the file's method");
+	tap_ok(moved(w, dev), "%s: %s: the data is where it belongs", kind, w->what);
+	close(fd);
+}
+
+static void flags_and_places(void)
+{
+	uint32_t most = rig_drive_ceiling();
+	const struct way ways[] = {
+		{ .what = "a read", .dev = MIB, .len = 4 * KIB, .res = 4 * KIB, .direct = true },
+		{ .what = "a write", .write = true, .dev = MIB, .len = 4 * KIB, .res = 4 * KIB, .direct = true },
+		{ .what = "a sector", .dev = MIB + 512, .len = 512, .res = 512, .direct = true },
+		{ .what = "a command", .dev = 2 * MIB, .len = most, .res = most, .direct = true },
+		{ .what = "three commands and a sector", .dev = 2 * MIB + 1536, .len = 3 * most + 512,
+		  .res = 3 * most + 512, .direct = true },
+		{ .what = "a write of that size", .write = true, .dev = 2 * MIB + 1536, .len = 3 * most + 512,
+		  .res = 3 * most + 512, .direct = true },
+		{ .what = "the last sector", .dev = -512, .len = 512, .res = 512, .direct = true },
+		{ .what = "across the end", .dev = -512, .len = 4 * KIB, .res = 512 },
+		{ .what = "a write across the end", .write = true, .dev = -512, .len = 4 * KIB, .res = 512 },
+		{ .what = "at the end", .dev = -0 + (int64_t)drive_size, .len = 4 * KIB, .res = 0 },
+		{ .what = "a write at the end", .write = true, .dev = (int64_t)drive_size, .len = 4 * KIB,
+		  .res = -ENOSPC },
+		{ .what = "no bytes", .dev = MIB, .len = 0, .res = 0 },
+		{ .what = "half a sector", .dev = MIB, .len = 256, .res = -EINVAL },
+		{ .what = "at half a sector", .dev = MIB + 256, .len = 512, .res = -EINVAL },
+		{ .what = "RWF_DSYNC", .write = true, .rw_flags = RWF_DSYNC, .dev = MIB, .len = 4 * KIB,
+		  .res = 4 * KIB },
+		{ .what = "RWF_NOWAIT", .rw_flags = RWF_NOWAIT, .dev = MIB, .len = 4 * KIB, .res = 4 * KIB },
+		{ .what = "O_DSYNC", .file = O_DSYNC, .write = true, .dev = MIB, .len = 4 * KIB, .res = 4 * KIB },
+		{ .what = "O_NONBLOCK", .file = O_NONBLOCK, .dev = MIB, .len = 4 * KIB, .res = 4 * KIB,
+		  .direct = true },
+		{ .what = "IOSQE_ASYNC", .sqe_flags = IOSQE_ASYNC, .dev = MIB, .len = 4 * KIB, .res = 4 * KIB },
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+		go("flags and places", &ways[i]);
+}
+
+/* More commands than may find no tag free; the split of the block layer decides. */
+static void many_commands(void)
+{
+	struct way w = { .what = "33 commands and a sector", .dev = 8 * MIB };
+	char text[32];
+
+	if (!rig_queue_setting("max_sectors_kb", "64"))
+		tap_bail("max_sectors_kb does not take 64");
+	w.len = 33 * 64 * KIB;
+	w.res = w.len;
+	go("a smaller ceiling", &w);
+	w.what = "32 commands";
+	w.len = 32 * 64 * KIB;
+	w.res = w.len;
+	w.direct = true;
+	go("a smaller ceiling", &w);
+	snprintf(text, sizeof(text), "%lu", (unsigned long)rig_drive_ceiling() / KIB);
+	rig_queue_setting("max_sectors_kb", text);
+}
+
+/* What somebody has written and the drive has not got yet is what a read returns. */
+static void page_cache(void)
+{
+	int cached = open(rig_drive_path(), O_RDWR | O_CLOEXEC);
+	struct way w = { .what = "a read of what is dirty", .dev = 20 * MIB, .len = 16 * KIB, .res = 16 * KIB };
+	uint8_t *text = rig_alloc(16 * KIB);
+
+	if (cached < 0)
+		tap_bail("%s: %s", rig_drive_path(), strerror(errno));
+	memset(text, 0xd1, 16 * KIB);
+	if (pwrite(cached, text, 4 * KIB, 20 * MIB + 8 * KIB) != 4 * KIB)
+		tap_bail("a write to the page cache: %s", strerror(errno));
+	go("page cache", &w);
+	tap_ok(!memcmp(mem.cpu + 8 * KIB, text, 4 * KIB), "page cache: the read has what was dirty");
+
+	w.what = "a read of what is cached and clean";
+	w.direct = true;
+	go("page cache", &w);
+
+	w.what = "a write over what is cached";
+	w.write = true;
+	w.direct = false;
+	go("page cache", &w);
+	tap_ok(pread(cached, text, 16 * KIB, 20 * MIB) == 16 * KIB && !memcmp(text, mem.cpu + 64 * MIB, 16 * KIB),
+	       "page cache: who reads by it sees what was written past it");
+
+	w.what = "a write beside what is cached";
+	w.dev = 21 * MIB;
+	w.direct = true;
+	go("page cache", &w);
+	close(cached);
+	free(text);
+}
+
+static void not_for_writing(void)
+{
+	struct way w = { .what = "a write to a drive set read-only", .write = true, .dev = MIB, .len = 4 * KIB,
+			 .res = -EPERM };
+	int on = 1, off = 0;
+
+	bario_pattern_fill(mem.cpu + 64 * MIB, 4 * KIB, SEED, 0);
+	if (ioctl(drive, BLKROSET, &on))
+		tap_bail("BLKROSET: %s", strerror(errno));
+	tap_is(request(drive, &w, MIB), -EPERM, "read-only: %s", w.what);
+	ioctl(drive, BLKROSET, &off);
+	w.what = "and to one that is not";
+	w.res = 4 * KIB;
+	w.direct = true;
+	go("read-only", &w);
+}
+
+/* Times of the file are kept, if not for each request. */
+static void times(void)
+{
+	const struct timespec old[2] = { { .tv_sec = 1000000 }, { .tv_sec = 1000000 } };
+	struct way w = { .what = "a read", .dev = MIB, .len = 4 * KIB, .res = 4 * KIB, .direct = true };
+	struct stat st;
+
+	if (utimensat(AT_FDCWD, rig_drive_path(), old, 0))
+		tap_bail("utimensat: %s", strerror(errno));
+	usleep(1100000);
+	go("times", &w);
+	w.what = "a write";
+	w.write = true;
+	go("times", &w);
+	if (stat(rig_drive_path(), &st))
+		tap_bail("stat: %s", strerror(errno));
+	tap_ok(st.st_atim.tv_sec > 1000000, "times: the time of access");
+	tap_ok(st.st_mtim.tv_sec > 1000000, "times: the time of modification");
+}
+
+/* The file's own position, for who asks for that. */
+static void own_position(void)
+{
+	struct way w = { .what = "at the file's position", .dev = -1, .len = 4 * KIB };
+	unsigned long before = by_method();
+	off_t at;
+
+	lseek(drive, MIB, SEEK_SET);
+	tap_is(request(drive, &w, (uint64_t)-1), 4 * KIB, "position: a read");
+	at = lseek(drive, 0, SEEK_CUR);
+	tap_ok(by_method() != before, "position: by the file's method");
+	/* an asynchronous read leaves it where it was, as of an ordinary buffer */
+	tap_ok(at == MIB || at == MIB + 4 * KIB, "position: it is %lld", (long long)at);
+}
+
+static void polled(void)
+{
+	uint32_t most = rig_drive_ceiling();
+	struct way w = { .what = "a read", .dev = MIB, .len = 64 * KIB, .res = 64 * KIB, .direct = true };
+
+	if (!rig_drive_polls()) {
+		tap_skip("polled", "the drive has no queues for it");
+		return;
+	}
+	io_uring_queue_exit(&ring);
+	rig_ring(&ring, 8, IORING_SETUP_IOPOLL);
+	rig_register(&ring, 0, &mem, drive);
+	go("polled", &w);
+	w.what = "a write";
+	w.write = true;
+	go("polled", &w);
+	w.what = "two commands";
+	w.len = most + 512;
+	w.res = w.len;
+	w.direct = false;
+	go("polled", &w);
+}
+
+int main(void)
+{
+	probe();
+	drive = rig_open_drive();
+	drive_size = rig_drive_size();
+	plain = rig_alloc(16 * MIB);
+	rig_memory(&mem, "bar", 0);
+	rig_fill_drive(drive, SEED, 0, 32 * MIB);
+	rig_ring(&ring, 8, 0);
+	rig_register(&ring, 0, &mem, drive);
+	flags_and_places();
+	many_commands();
+	page_cache();
+	not_for_writing();
+	times();
+	own_position();
+	polled();
+	put(TRACING "events/kprobes/enable", "0");
+	put(TRACING "kprobe_events", "");
+	return tap_done();
+}
