@@ -12,7 +12,7 @@
 #   stock     release, for a tree that does not know our symbols
 #   off       release, with all our symbols off
 #   style     release, and our KUnit tests
-#   partial   release, for a tree that knows some of our symbols
+#   partial   kernel/config/series.config, for a tree that knows some of our symbols
 
 # Everything that goes into the objects' content is fixed, and relative to the tree:
 # ccache then serves every checkout.
@@ -47,7 +47,7 @@ config_fragment()
 	kcsan) cat "$dir/release.config" "$dir/kcsan.config" ;;
 	stock) grep -Ev "$(config_named)" "$dir/release.config" ;;
 	partial)
-		grep -Ev "$(config_named)" "$dir/release.config"
+		cat "$dir/series.config"
 		grep -E "$ours" "$dir/release.config" || true
 		;;
 	off)
