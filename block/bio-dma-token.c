@@ -103,60 +103,51 @@ static bool dma_token_cache_clear(struct address_space *mapping, loff_t pos,
 }
 
 /* Is all well with what ->read_iter() and ->write_iter() of a disk look at? */
-static bool dma_token_direct_ok(struct kiocb *iocb, struct dma_token *token,
-				u64 offset, u32 len, bool write)
+static bool dma_token_direct_ok(struct kiocb *iocb, struct block_device *bdev,
+				struct dma_token *token, u64 offset, u32 len,
+				bool write)
 {
 	struct address_space *mapping = iocb->ki_filp->f_mapping;
-	struct block_device *bdev;
-	loff_t pos = iocb->ki_pos;
+	loff_t size = bdev_nr_bytes(bdev), pos = iocb->ki_pos;
 
-	if (!S_ISBLK(mapping->host->i_mode))
-		return false;
-	bdev = I_BDEV(mapping->host);
 	if (bdev->bd_disk != READ_ONCE(token->disk) || READ_ONCE(token->dead))
 		return false;
 	if ((pos | len) & (bdev_logical_block_size(bdev) - 1) ||
 	    offset & bdev_dma_alignment(bdev))
 		return false;
-	if (!len || pos < 0 || pos > bdev_nr_bytes(bdev) ||
-	    len > bdev_nr_bytes(bdev) - pos)
+	if (!len || pos < 0 || pos > size || len > size - pos)
 		return false;
 	if (write && (bdev_read_only(bdev) || IS_SWAPFILE(mapping->host)))
 		return false;
 	return dma_token_cache_clear(mapping, pos, len, write);
 }
 
-static struct bio *dma_token_direct_bio(struct kiocb *iocb,
-					struct dma_token *token, loff_t pos,
-					u64 offset, u32 len, blk_opf_t opf,
-					gfp_t gfp)
+/* The long form of dma_token_command_len(). */
+static noinline u32 dma_token_cut_command(struct block_device *bdev,
+					  const struct queue_limits *lim,
+					  loff_t pos, u32 len)
 {
-	struct file *file = iocb->ki_filp;
-	struct bio *bio;
-
-	bio = bio_alloc(file_bdev(file), 0, opf, gfp);
-	if (!bio)
-		return NULL;
-	bio->bi_iter.bi_sector = pos >> SECTOR_SHIFT;
-	bio->bi_write_hint = file_inode(file)->i_write_hint;
-	bio->bi_ioprio = iocb->ki_ioprio;
-	__bio_set_dma_token(bio, token, offset, len);
-	return bio;
-}
-
-/* Bytes of the first of the commands that a range of a disk takes. */
-static u32 dma_token_command_len(struct block_device *bdev, loff_t pos, u32 len)
-{
-	const struct queue_limits *lim = &bdev_get_queue(bdev)->limits;
-	unsigned int pbs = lim->physical_block_size;
 	u64 max = (u64)bio_dma_token_max_sectors(lim) << SECTOR_SHIFT;
 	u64 start = ((u64)get_start_sect(bdev) << SECTOR_SHIFT) + pos;
+	unsigned int pbs = lim->physical_block_size;
 
 	if (lim->chunk_sectors)
 		return len;
 	max = ALIGN_DOWN(max, pbs) - (start & (pbs - 1));
 	/* a command of less than a block is for the split to make sense of */
 	return (s64)max <= 0 ? len : min_t(u64, len, max);
+}
+
+/* Bytes of the first of the commands that a range of a disk takes. */
+static inline u32 dma_token_command_len(struct block_device *bdev, loff_t pos,
+					u32 len)
+{
+	const struct queue_limits *lim = &bdev_get_queue(bdev)->limits;
+	u64 most = (u64)len + lim->physical_block_size;
+
+	if (likely(most <= (u64)bio_dma_token_max_sectors(lim) << SECTOR_SHIFT))
+		return len;
+	return dma_token_cut_command(bdev, lim, pos, len);
 }
 
 /*
@@ -168,13 +159,12 @@ static u32 dma_token_command_len(struct block_device *bdev, loff_t pos, u32 len)
  * so small that there is no end to it, the parent has all that is left, and the
  * block layer splits it.
  */
-static void dma_token_submit_parts(struct kiocb *iocb, struct bio *parent,
-				   u32 first)
+static noinline void dma_token_submit_parts(struct bio *parent, loff_t pos,
+					    u32 first)
 {
 	u32 left = parent->bi_iter.bi_size, len = first;
 	u64 offset = bio_dma_token_offset(&parent->bi_iter);
 	unsigned int parts = DIV_ROUND_UP(left, first);
-	loff_t pos = iocb->ki_pos;
 	struct blk_plug plug;
 
 	/* all their tags at once, and one doorbell where commands are short */
@@ -188,11 +178,14 @@ static void dma_token_submit_parts(struct kiocb *iocb, struct bio *parent,
 			bio_endio(parent);
 			goto finish;
 		}
-		bio = dma_token_direct_bio(iocb, parent->bi_dma_token, pos,
-					   offset, len, parent->bi_opf,
-					   GFP_NOWAIT | __GFP_NOWARN);
+		bio = bio_alloc(parent->bi_bdev, 0, parent->bi_opf,
+				GFP_NOWAIT | __GFP_NOWARN);
 		if (!bio)
 			break;
+		bio->bi_iter.bi_sector = pos >> SECTOR_SHIFT;
+		bio->bi_write_hint = parent->bi_write_hint;
+		bio->bi_ioprio = parent->bi_ioprio;
+		__bio_set_dma_token(bio, parent->bi_dma_token, offset, len);
 		bio_chain(bio, parent);
 		submit_bio(bio);
 		pos += len;
@@ -233,12 +226,16 @@ bool dma_token_submit(struct kiocb *iocb, struct dma_token *token, u64 offset,
 {
 	blk_opf_t opf = REQ_ALLOC_CACHE | REQ_NOWAIT;
 	struct file *file = iocb->ki_filp;
+	struct block_device *bdev;
 	struct bio *bio;
 	u32 first;
 
-	if (!dma_token_direct_ok(iocb, token, offset, len, write))
+	if (!S_ISBLK(file->f_mapping->host->i_mode))
 		return false;
-	first = dma_token_command_len(file_bdev(file), iocb->ki_pos, len);
+	bdev = I_BDEV(file->f_mapping->host);
+	if (!dma_token_direct_ok(iocb, bdev, token, offset, len, write))
+		return false;
+	first = dma_token_command_len(bdev, iocb->ki_pos, len);
 	/* see bio_dma_token_split_at() for both */
 	if (first < len && (iocb->ki_flags & IOCB_HIPRI ||
 			    len / DMA_TOKEN_NOWAIT_PARTS > first))
@@ -252,12 +249,15 @@ bool dma_token_submit(struct kiocb *iocb, struct dma_token *token, u64 offset,
 	opf |= write ? REQ_OP_WRITE | REQ_SYNC | REQ_IDLE : REQ_OP_READ;
 	if (iocb->ki_flags & IOCB_HIPRI)
 		opf |= REQ_POLLED;
-	bio = dma_token_direct_bio(iocb, token, iocb->ki_pos, offset, len, opf,
-				   GFP_KERNEL);
+	bio = bio_alloc(bdev, 0, opf, GFP_KERNEL);
+	bio->bi_iter.bi_sector = iocb->ki_pos >> SECTOR_SHIFT;
+	bio->bi_write_hint = file_inode(file)->i_write_hint;
+	bio->bi_ioprio = iocb->ki_ioprio;
 	bio->bi_end_io = end_io;
 	bio->bi_private = private;
-	if (first < len) {
-		dma_token_submit_parts(iocb, bio, first);
+	__bio_set_dma_token(bio, token, offset, len);
+	if (unlikely(first < len)) {
+		dma_token_submit_parts(bio, iocb->ki_pos, first);
 		return true;
 	}
 	submit_bio(bio);
@@ -365,15 +365,19 @@ bool dma_token_is_one_command(struct file *file, loff_t pos, size_t len)
 bool bio_dma_token_fits(const struct bio *bio, const struct queue_limits *lim)
 {
 	unsigned int pbs = lim->physical_block_size >> SECTOR_SHIFT;
-	unsigned int max = bio_dma_token_max_sectors(lim) & ~(pbs - 1);
-	unsigned int start = bio->bi_iter.bi_sector & (pbs - 1);
+	unsigned int max = bio_dma_token_max_sectors(lim);
+	unsigned int start;
 
 	if (lim->chunk_sectors || bio->bi_opf & REQ_ATOMIC)
 		return false;
 	if (bio->bi_iter.bi_size & (lim->logical_block_size - 1) ||
 	    bio->bi_iter.bi_bvec_done & lim->dma_alignment)
 		return false;
-	return start + bio_sectors(bio) <= max;
+	if (bio_sectors(bio) + pbs <= max)
+		return true;
+
+	start = bio->bi_iter.bi_sector & (pbs - 1);
+	return start + bio_sectors(bio) <= (max & ~(pbs - 1));
 }
 
 /* Is a bio for so many commands that they may well find no tag free? */

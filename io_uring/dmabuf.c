@@ -376,9 +376,10 @@ bool io_dmabuf_submit(struct io_kiocb *req, u64 addr, u32 len, bool write)
 	struct dma_token *token = req->imu->dma_token;
 	struct file *file = req->file;
 
+	/* with FMODE_NOWAIT and no flags, REQ_F_NOWAIT cannot be set either */
 	if (file->f_iocb_flags != IOCB_DIRECT || (file->f_mode & mode) != mode)
 		return false;
-	if (req->flags & REQ_F_NOWAIT || !dma_token_is_mapped(token))
+	if (!dma_token_is_mapped(token))
 		return false;
 
 	io_req_set_res(req, len, 0);
