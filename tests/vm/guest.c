@@ -267,9 +267,15 @@ void prepare_devices(void)
 	unsetenv("VM_DRIVE_SERIAL");
 }
 
+/*
+ * Who is blocked; when each processor's timer is due; and which processors idle, for
+ * lost_timer() in machine.sh.
+ */
 void dump_tasks(void)
 {
 	write_file("/proc/sysrq-trigger", "w");
+	write_file("/proc/sysrq-trigger", "q");
+	write_file("/proc/sysrq-trigger", "l");
 }
 
 static bool copy_leaks(bool say)

@@ -263,13 +263,29 @@ fail_with() {
 
 # Did a processor sleep through its timer? The kernel says that nothing handles timers
 # there, and finds it halted, with interrupts on, in the idle loop: the emulated timer has
-# not gone off. That is QEMU's doing, on a busy host, and nothing in the guest can cause it.
+# not gone off. Or, where no grace period was waiting, what the guest says of a program
+# that does not end: a timer that was due a second ago, of a processor that idles. That is
+# QEMU's doing, on a busy host, and nothing in the guest can cause it.
 lost_timer() {
 	tr -d '\r' <"$dir/console.log" | awk '
 		/rcu: .*Possible timer handling issue on cpu=/ { silent = 1 }
-		/NMI backtrace for cpu/ { looked = 1 }
-		looked && /RIP: / { halted += /safe_halt/; looked = 0 }
-		END { exit !(silent && halted) }'
+		/ now at [0-9]+ nsecs/ { now = $(NF - 1) }
+		/Per CPU device: / { timer = $NF }
+		/Broadcast device/ { timer = "" }
+		/ next_event: / && timer != "" {
+			overdue[timer] = $(NF - 1) + 1e9 < now
+			timer = ""
+		}
+		match($0, /NMI backtrace for cpu [0-9]+/) {
+			cpu = substr($0, RSTART + 22, RLENGTH - 22)
+			looked = 1
+		}
+		looked && (/ skipped: idling/ || /RIP: .*safe_halt/) {
+			halted = 1
+			missed += overdue[cpu]
+		}
+		/ skipped: idling|RIP: / { looked = 0 }
+		END { exit !(silent && halted || missed) }'
 }
 
 machine_verdict() {
