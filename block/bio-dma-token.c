@@ -217,7 +217,10 @@ finish:
  * they do, where nothing is in the way.  Where anything is, be it what they refuse
  * or what they have to do before, it is for them to do so.
  *
- * Context: Process, may sleep for memory.
+ * Context: Process, maybe with the lock of a ring held.  May sleep where
+ * ->read_iter() does: for memory and in the submission, never for a tag.  Takes no
+ * lock and no reference: the caller holds file and token until @end_io, which may
+ * have been called when this returns.
  * Return: true if it was submitted; false if nothing has happened, to go by
  * ->read_iter() or ->write_iter().
  */

@@ -37,10 +37,10 @@
  *
  * An attempt leaves nothing behind for the next one. The iterator is built anew
  * from the SQE's address and length (none by io_dmabuf_submit(), which needs
- * none), ->ki_pos moves with success only, and ->ki_flags and the completion
- * handler are set by each issue. Freeze protection,
- * which would have to be given back per attempt, is taken for regular files only,
- * and tokens are for block devices.
+ * none), ->ki_pos moves with success only, or not at all, and ->ki_flags and
+ * the completion handler are set by each issue. Freeze protection, which would
+ * have to be given back per attempt, is taken for regular files only, and
+ * tokens are for block devices.
  */
 #include <linux/bio.h>
 #include <linux/blkdev.h>
@@ -335,6 +335,12 @@ static int io_dmabuf_wait_map(struct io_kiocb *req, struct dma_token *token)
 	}
 }
 
+/*
+ * Any context. The request, and with it the file, the token and ->async_data, is
+ * there until what is queued here has run, or, polled, until it is reaped after
+ * ->iopoll_completed: nothing of it is touched after either. The bio is ours; the
+ * parts of a longer transfer were its children and are over.
+ */
 static void io_dmabuf_end_bio(struct bio *bio)
 {
 	struct io_kiocb *req = bio->bi_private;
