@@ -26,28 +26,16 @@
 
 static int drive;
 
-static int put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
 /* What a reference count calls when it is zero tells whose count it is. */
 static void probe(void)
 {
 	static const char probes[] =
 		"p:begun percpu_ref_kill_and_confirm release=+8(+8(%di)):symbol\n"
 		"p:waited dma_map_drain\n";
-	int ret = put(TRACING "kprobe_events", probes);
+	int ret = rig_probes(probes);
 
 	if (ret == -ENOENT || ret == -EACCES)
 		tap_skip_all("no probes in this kernel");
-	if (!ret)
-		ret = put(TRACING "events/kprobes/enable", "1");
 	if (ret)
 		tap_bail("probes: %s", strerror(-ret));
 }
@@ -128,14 +116,14 @@ static void removed(void)
 		rig_register(&ring, i, &m[i].mem, drive);
 	}
 	forget();
-	if (put("/sys/bus/pci/drivers/nvme/unbind", address))
+	if (rig_write("/sys/bus/pci/drivers/nvme/unbind", address))
 		tap_bail("%s stays bound", address);
 	judge("a drive that goes");
 	tap_is(io_run(&ring, &io), -ENODEV, "a drive that has gone: a read");
 	io_uring_queue_exit(&ring);
 	for (i = 0; i < MANY; i++)
 		mover_destroy(&m[i]);
-	put("/sys/bus/pci/drivers/nvme/bind", address);
+	rig_write("/sys/bus/pci/drivers/nvme/bind", address);
 }
 
 int main(void)
@@ -144,7 +132,6 @@ int main(void)
 	drive = rig_open_drive();
 	moved();
 	removed();
-	put(TRACING "events/kprobes/enable", "0");
-	put(TRACING "kprobe_events", "");
+	rig_probes(NULL);
 	return tap_done();
 }

@@ -84,6 +84,18 @@ int rig_write(const char *path, const char *text)
 	return ret;
 }
 
+#define TRACING "/sys/kernel/tracing/"
+
+int rig_probes(const char *probes)
+{
+	int ret;
+
+	if (!probes)
+		rig_write(TRACING "events/kprobes/enable", "0");
+	ret = rig_write(TRACING "kprobe_events", probes ? probes : "");
+	return ret || !probes ? ret : rig_write(TRACING "events/kprobes/enable", "1");
+}
+
 int rig_open_drive(void)
 {
 	int fd = open(rig_drive_path(), O_RDWR | O_DIRECT | O_CLOEXEC);

@@ -66,6 +66,12 @@ void rig_driver_setting(const char *name, const char *value);
 /* Write a word to a file of sysfs or the like; 0 or -errno. */
 int rig_write(const char *path, const char *text);
 
+/*
+ * Kernel probes instead of those there are, as tracefs takes them, and on; NULL: none.
+ * Returns 0 or a negative errno: ENOENT or EACCES from a kernel that has no probes.
+ */
+int rig_probes(const char *probes);
+
 /* Opened for reading and writing past the page cache. */
 int rig_open_drive(void);
 

@@ -36,24 +36,14 @@ static struct bario_disk disk;
 static struct bario_trace *trace;
 static int drive;
 
-static int put(const char *path, const char *word)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
-
-	if (fd < 0 || write(fd, word, strlen(word)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
 static void limited_group(void)
 {
 	mkdir(CGROUPS, 0700);
 	if (mount("none", CGROUPS, "cgroup2", 0, NULL))
 		tap_skip_all("no cgroups: %s", strerror(errno));
-	if (put(CGROUPS "/cgroup.subtree_control", "+io"))
+	if (rig_write(CGROUPS "/cgroup.subtree_control", "+io"))
 		tap_skip_all("cgroups do not limit I/O here");
-	if ((mkdir(GROUP, 0700) && errno != EEXIST) || put(GROUP "/cgroup.procs", "0"))
+	if ((mkdir(GROUP, 0700) && errno != EEXIST) || rig_write(GROUP "/cgroup.procs", "0"))
 		tap_bail("no cgroup of our own: %s", strerror(errno));
 }
 
@@ -65,7 +55,7 @@ static void limit(bool on)
 
 	snprintf(line, sizeof(line), "%u:%u %s", disk.major, disk.minor,
 		 on ? "rbps=4096 wbps=4096" : "rbps=max wbps=max");
-	ret = put(GROUP "/io.max", line);
+	ret = rig_write(GROUP "/io.max", line);
 	if (ret)
 		tap_bail("io.max does not take \"%s\": %s", line, strerror(-ret));
 }
@@ -393,11 +383,11 @@ static void timed_out_between(void)
 	struct io_uring ring;
 	struct mover m;
 
-	if (access("/add/faultpoint.ko", F_OK) || put(TRACING "kprobe_events", probes)) {
+	if (access("/add/faultpoint.ko", F_OK) || rig_probes(probes)) {
 		tap_skip("a linked timeout between retry and worker", "no probes in this kernel");
 		return;
 	}
-	if (put(TRACING "events/kprobes/enable", "1") || !point_set("io_req_queue_iowq", how))
+	if (!point_set("io_req_queue_iowq", how))
 		tap_bail("no io_req_queue_iowq to hold up");
 	mover_create(&m, 2, BLOCK);
 	rig_ring(&ring, 8, 0);
@@ -407,8 +397,7 @@ static void timed_out_between(void)
 		between += marked_between();
 	}
 	point_clear();
-	put(TRACING "events/kprobes/enable", "0");
-	put(TRACING "kprobe_events", "");
+	rig_probes(NULL);
 	tap_ok(between, "a linked timeout ran out between retry and worker (%u times of %u)", between, i);
 	tap_is(cancelled, i, "linked timeouts cancel requests that are to be issued again");
 	io_uring_queue_exit(&ring);
@@ -453,7 +442,7 @@ int main(void)
 	bario_trace_close(trace);
 	close(drive);
 	rig_free_memory(&mem);
-	put(CGROUPS "/cgroup.procs", "0");
+	rig_write(CGROUPS "/cgroup.procs", "0");
 	rmdir(GROUP);
 	umount(CGROUPS);
 	return tap_done();
