@@ -130,9 +130,9 @@ static void *mover_thread(void *arg)
 
 	while (!atomic_load(&m->stop)) {
 		if (mover_call(m, DMABUF_EXPORTER_MOVE))
-			m->refused++;
+			atomic_fetch_add(&m->refused, 1);
 		else
-			m->moves++;
+			atomic_fetch_add(&m->moves, 1);
 		usleep(m->period_us);
 	}
 	return NULL;
@@ -141,8 +141,8 @@ static void *mover_thread(void *arg)
 void mover_start(struct mover *m, unsigned int period_us)
 {
 	m->period_us = period_us;
-	m->moves = 0;
-	m->refused = 0;
+	atomic_init(&m->moves, 0);
+	atomic_init(&m->refused, 0);
 	atomic_init(&m->stop, false);
 	if (pthread_create(&m->thread, NULL, mover_thread, m))
 		tap_bail("no thread");
@@ -150,6 +150,10 @@ void mover_start(struct mover *m, unsigned int period_us)
 
 void mover_stop(struct mover *m)
 {
+	unsigned int i;
+
+	for (i = 0; i < 1000 && !atomic_load(&m->moves) && !atomic_load(&m->refused); i++)
+		usleep(10000);
 	atomic_store(&m->stop, true);
 	pthread_join(m->thread, NULL);
 }

@@ -23,8 +23,8 @@
 struct mover {
 	int ctl;
 	struct rig_memory mem;
-	unsigned long moves;
-	unsigned long refused;
+	atomic_ulong moves;
+	atomic_ulong refused;
 
 	/* private */
 	unsigned int period_us;
@@ -56,7 +56,10 @@ int mover_entries(struct mover *m, struct dmabuf_exporter_entry *entries, unsign
 /* Wait until @n calls wait for mover_behave(); false after ten seconds. */
 bool mover_wait_blocked(struct mover *m, unsigned int n);
 
-/* A thread that moves every @period_us, until mover_stop(). */
+/*
+ * A thread that moves every @period_us, until mover_stop(), which lets it finish its first
+ * move: on a loaded machine all else may be over before the thread has run at all.
+ */
 void mover_start(struct mover *m, unsigned int period_us);
 void mover_stop(struct mover *m);
 
