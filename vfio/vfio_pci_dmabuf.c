@@ -36,18 +36,29 @@
  * just the command register is written) map says -EAGAIN, "later", and attach
  * succeeds. An importer that does not know "later" sees a failed map.
  *
- * Lock order: memory_lock, hub->lock; memory_lock, dma_resv. Nobody waits for an
- * importer with hub->lock held: dma_buf_ops.release takes it, in the context of
- * some last fput().
+ * The CPU reaches the memory through mmap() of the dma-buf as it does through
+ * mmap() of the device: a page comes with the fault, which waits for memory_lock
+ * and looks at the device, and all of them go with a revocation. What the mark
+ * says is for importers only. Like VFIO's own mappings, these can be given to a
+ * type 1 container, which keeps the addresses whatever happens to the pages.
+ *
+ * Lock order: mmap_lock, hub->vdev_lock, memory_lock; memory_lock, hub->lock;
+ * memory_lock, dma_resv. Nobody waits for an importer with hub->lock held:
+ * dma_buf_ops.release takes it, in the context of some last fput().
  */
 
 #include <linux/cleanup.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-resv.h>
 #include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/huge_mm.h>
 #include <linux/kref.h>
+#include <linux/mm.h>
 #include <linux/nospec.h>
 #include <linux/overflow.h>
+#include <linux/pfn_t.h>
+#include <linux/rwsem.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vfio.h>
@@ -73,6 +84,13 @@ struct vfio_pci_dmabuf_hub {
 	struct mutex		lock;	/* list, busy counts, BAR claims */
 	struct list_head	bufs;
 	wait_queue_head_t	wait;	/* for busy to become 0 */
+
+	/*
+	 * A fault has nothing but the buffer, and must wait for the device's
+	 * memory_lock: whoever holds vdev_lock keeps the close away.
+	 */
+	struct rw_semaphore	vdev_lock;
+	struct vfio_pci_core_device *vdev;	/* NULL once closed */
 };
 
 struct vfio_pci_dmabuf {
@@ -80,6 +98,7 @@ struct vfio_pci_dmabuf {
 	struct list_head		node;	/* under hub->lock */
 	unsigned int			busy;	/* under hub->lock */
 	struct dma_buf			*dmabuf;
+	struct inode			*inode;	/* of dmabuf, for its mappings */
 
 	/* The next three are under dmabuf->resv. */
 	struct vfio_pci_core_device	*vdev;	/* NULL once closed */
@@ -119,6 +138,8 @@ vfio_pci_dmabuf_hub_get(struct vfio_pci_core_device *vdev)
 		mutex_init(&hub->lock);
 		INIT_LIST_HEAD(&hub->bufs);
 		init_waitqueue_head(&hub->wait);
+		init_rwsem(&hub->vdev_lock);
+		hub->vdev = vdev;
 
 		/* Two threads may export at the same time. */
 		other = cmpxchg(&vdev->dmabuf_hub, NULL, hub);
@@ -135,8 +156,9 @@ vfio_pci_dmabuf_hub_get(struct vfio_pci_core_device *vdev)
 /*
  * Call @fn for each buffer without hub->lock, so that it may sleep for long.
  * The buffer at hand cannot go away, as its release waits for busy to be 0. That
- * protects the dma_buf and its reservation, but not dmabuf->file: behind an
- * O_PATH descriptor the file is long gone when the release comes.
+ * protects the dma_buf, its reservation and, by our reference, its inode, but not
+ * dmabuf->file: behind an O_PATH descriptor the file is long gone when the
+ * release comes.
  */
 static void vfio_pci_dmabuf_for_each(struct vfio_pci_dmabuf_hub *hub,
 				     void (*fn)(struct vfio_pci_dmabuf *buf))
@@ -155,6 +177,14 @@ static void vfio_pci_dmabuf_for_each(struct vfio_pci_dmabuf_hub *hub,
 			wake_up_all(&hub->wait);
 	}
 	mutex_unlock(&hub->lock);
+}
+
+/* May BAR memory be touched, by the CPU or by another device? */
+static bool vfio_pci_dmabuf_enabled(struct vfio_pci_core_device *vdev)
+{
+	lockdep_assert_held_read(&vdev->memory_lock);
+
+	return !vdev->pm_runtime_engaged && __vfio_pci_memory_enabled(vdev);
 }
 
 /*
@@ -176,7 +206,7 @@ static int vfio_pci_dmabuf_access_locked(struct vfio_pci_dmabuf *buf)
 	if (!down_read_trylock(&vdev->memory_lock))
 		return -EAGAIN;
 
-	if (!vdev->pm_runtime_engaged && __vfio_pci_memory_enabled(vdev))
+	if (vfio_pci_dmabuf_enabled(vdev))
 		buf->revoked = false;
 	up_read(&vdev->memory_lock);
 
@@ -199,8 +229,15 @@ static void vfio_pci_dmabuf_revoke_locked(struct vfio_pci_dmabuf *buf)
 			      MAX_SCHEDULE_TIMEOUT);
 }
 
+/* Whether an importer was there or not: mappings do not clear the mark. */
+static void vfio_pci_dmabuf_zap(struct vfio_pci_dmabuf *buf)
+{
+	unmap_mapping_range(buf->inode->i_mapping, 0, 0, true);
+}
+
 static void vfio_pci_dmabuf_revoke(struct vfio_pci_dmabuf *buf)
 {
+	vfio_pci_dmabuf_zap(buf);
 	dma_resv_lock(buf->dmabuf->resv, NULL);
 	vfio_pci_dmabuf_revoke_locked(buf);
 	dma_resv_unlock(buf->dmabuf->resv);
@@ -208,6 +245,7 @@ static void vfio_pci_dmabuf_revoke(struct vfio_pci_dmabuf *buf)
 
 static void vfio_pci_dmabuf_revoke_for_good(struct vfio_pci_dmabuf *buf)
 {
+	vfio_pci_dmabuf_zap(buf);
 	dma_resv_lock(buf->dmabuf->resv, NULL);
 	vfio_pci_dmabuf_revoke_locked(buf);
 	buf->vdev = NULL;
@@ -229,8 +267,8 @@ static void vfio_pci_dmabuf_drain(struct vfio_pci_dmabuf *buf)
  * vfio_pci_dmabuf_revoke_all - take all importers' access to the device's BARs
  * @vdev: the device, which need not be open
  *
- * On return no DMA to the BARs can come through a dma-buf of the device, until
- * the caller drops the lock and somebody maps again.
+ * On return neither DMA nor a CPU access to the BARs can come through a dma-buf
+ * of the device, until the caller drops the lock and somebody maps again.
  *
  * Context: Process context, memory_lock held for write. Sleeps for as long as
  * the importers take.
@@ -265,17 +303,22 @@ void vfio_pci_dmabuf_revoke_all(struct vfio_pci_core_device *vdev)
  */
 void vfio_pci_dmabuf_cleanup(struct vfio_pci_core_device *vdev)
 {
-	struct vfio_pci_dmabuf_hub *hub;
+	/* Exports come through the open device: there can be none any more. */
+	struct vfio_pci_dmabuf_hub *hub = vdev->dmabuf_hub;
 
+	if (!hub)
+		return;
+
+	down_write(&hub->vdev_lock);
 	down_write(&vdev->memory_lock);
-	hub = vdev->dmabuf_hub;
-	if (hub) {
-		vfio_pci_dmabuf_for_each(hub, vfio_pci_dmabuf_revoke_for_good);
-		vfio_pci_dmabuf_for_each(hub, vfio_pci_dmabuf_drain);
-		vdev->dmabuf_hub = NULL;
-		vfio_pci_dmabuf_hub_put(hub);
-	}
+	vfio_pci_dmabuf_for_each(hub, vfio_pci_dmabuf_revoke_for_good);
+	vfio_pci_dmabuf_for_each(hub, vfio_pci_dmabuf_drain);
+	hub->vdev = NULL;
+	vdev->dmabuf_hub = NULL;
 	up_write(&vdev->memory_lock);
+	up_write(&hub->vdev_lock);
+
+	vfio_pci_dmabuf_hub_put(hub);
 }
 
 static int vfio_pci_dmabuf_attach(struct dma_buf *dmabuf,
@@ -358,6 +401,125 @@ static void vfio_pci_dmabuf_unmap(struct dma_buf_attachment *attach,
 		wake_up_all(&buf->idle);
 }
 
+/*
+ * Where the CPU finds @len bytes at @offset of the buffer, which must be in one
+ * range. Goes through the ranges as they are: next to a fault, 4096 are nothing.
+ */
+static bool vfio_pci_dmabuf_find(const struct vfio_pci_dmabuf *buf, u64 offset,
+				 u64 len, phys_addr_t *paddr)
+{
+	unsigned int i;
+
+	for (i = 0; i < buf->nr_ranges; i++) {
+		const struct vfio_pci_p2p_range *range = &buf->ranges[i];
+
+		if (offset < range->len) {
+			*paddr = range->paddr + offset;
+			return len <= range->len - offset;
+		}
+		offset -= range->len;
+	}
+
+	return false;
+}
+
+static vm_fault_t vfio_pci_dmabuf_insert(struct vm_fault *vmf,
+					 unsigned long pfn, unsigned int order)
+{
+	switch (order) {
+	case 0:
+		return vmf_insert_pfn(vmf->vma, vmf->address, pfn);
+#ifdef CONFIG_ARCH_SUPPORTS_PMD_PFNMAP
+	case PMD_ORDER:
+		return vmf_insert_pfn_pmd(vmf, __pfn_to_pfn_t(pfn, PFN_DEV),
+					  vmf->flags & FAULT_FLAG_WRITE);
+#endif
+#ifdef CONFIG_ARCH_SUPPORTS_PUD_PFNMAP
+	case PUD_ORDER:
+		return vmf_insert_pfn_pud(vmf, __pfn_to_pfn_t(pfn, PFN_DEV),
+					  vmf->flags & FAULT_FLAG_WRITE);
+#endif
+	default:
+		return VM_FAULT_FALLBACK;
+	}
+}
+
+/*
+ * As vfio_pci_mmap_huge_fault(), whose mapping this one resembles: it waits while
+ * the device is in reset, with mmap_lock or the VMA's lock held, and it is a
+ * SIGBUS while the device's memory is off.
+ */
+static vm_fault_t vfio_pci_dmabuf_huge_fault(struct vm_fault *vmf,
+					     unsigned int order)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct vfio_pci_dmabuf *buf = vma->vm_private_data;
+	struct vfio_pci_dmabuf_hub *hub = buf->hub;
+	unsigned long len = PAGE_SIZE << order;
+	unsigned long addr = ALIGN_DOWN(vmf->address, len);
+	struct vfio_pci_core_device *vdev;
+	vm_fault_t ret = VM_FAULT_SIGBUS;
+	phys_addr_t paddr;
+	u64 offset;
+
+	if (order && (addr < vma->vm_start || len > vma->vm_end - addr))
+		return VM_FAULT_FALLBACK;
+
+	offset = ((u64)vma->vm_pgoff << PAGE_SHIFT) + addr - vma->vm_start;
+	if (!vfio_pci_dmabuf_find(buf, offset, len, &paddr) ||
+	    !IS_ALIGNED(paddr, len))
+		return order ? VM_FAULT_FALLBACK : VM_FAULT_SIGBUS;
+
+	down_read(&hub->vdev_lock);
+	vdev = hub->vdev;
+	if (vdev) {
+		down_read(&vdev->memory_lock);
+		if (vfio_pci_dmabuf_enabled(vdev))
+			ret = vfio_pci_dmabuf_insert(vmf, PHYS_PFN(paddr),
+						     order);
+		up_read(&vdev->memory_lock);
+	}
+	up_read(&hub->vdev_lock);
+
+	return ret;
+}
+
+static vm_fault_t vfio_pci_dmabuf_fault(struct vm_fault *vmf)
+{
+	return vfio_pci_dmabuf_huge_fault(vmf, 0);
+}
+
+static const struct vm_operations_struct vfio_pci_dmabuf_vm_ops = {
+	.fault		= vfio_pci_dmabuf_fault,
+#ifdef CONFIG_ARCH_SUPPORTS_HUGE_PFNMAP
+	.huge_fault	= vfio_pci_dmabuf_huge_fault,
+#endif
+};
+
+/* dma-buf has seen to it that the mapping ends within the buffer. */
+static int vfio_pci_dmabuf_mmap(struct dma_buf *dmabuf,
+				struct vm_area_struct *vma)
+{
+	struct vfio_pci_dmabuf *buf = dmabuf->priv;
+
+	/* Not VM_SHARED, which a file that cannot be written never gets. */
+	if (!(vma->vm_flags & VM_MAYSHARE))
+		return -EINVAL;
+
+	/* The faults come later, and mmap_lock is held here as it is there. */
+	might_lock_read(&buf->hub->vdev_lock);
+
+	/* The attributes of vfio_pci_core_mmap(), for the reasons given there. */
+	vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
+	vma->vm_page_prot = pgprot_decrypted(vma->vm_page_prot);
+	vm_flags_set(vma, VM_ALLOW_ANY_UNCACHED | VM_IO | VM_PFNMAP |
+			  VM_DONTEXPAND | VM_DONTDUMP);
+	vma->vm_private_data = buf;
+	vma->vm_ops = &vfio_pci_dmabuf_vm_ops;
+
+	return 0;
+}
+
 static void vfio_pci_dmabuf_release(struct dma_buf *dmabuf)
 {
 	struct vfio_pci_dmabuf *buf = dmabuf->priv;
@@ -370,6 +532,7 @@ static void vfio_pci_dmabuf_release(struct dma_buf *dmabuf)
 	list_del(&buf->node);
 	mutex_unlock(&hub->lock);
 
+	iput(buf->inode);
 	vfio_pci_dmabuf_hub_put(hub);
 	kvfree(buf);
 }
@@ -380,6 +543,7 @@ static const struct dma_buf_ops vfio_pci_dmabuf_ops = {
 	.unpin		= vfio_pci_dmabuf_unpin,
 	.map_dma_buf	= vfio_pci_dmabuf_map,
 	.unmap_dma_buf	= vfio_pci_dmabuf_unmap,
+	.mmap		= vfio_pci_dmabuf_mmap,
 	.release	= vfio_pci_dmabuf_release,
 };
 
@@ -522,6 +686,9 @@ static int vfio_pci_dmabuf_export(struct vfio_pci_dmabuf *buf, u32 open_flags)
 	}
 
 	buf->dmabuf = dmabuf;
+	/* The file's goes before the release comes; see for_each(). */
+	buf->inode = file_inode(dmabuf->file);
+	ihold(buf->inode);
 	mutex_lock(&hub->lock);
 	list_add_tail(&buf->node, &hub->bufs);
 	mutex_unlock(&hub->lock);
@@ -615,12 +782,14 @@ void __init vfio_pci_dmabuf_lockdep(void)
 	if (hub) {
 		dma_resv_init(&resv);
 
+		down_write(&hub->vdev_lock);
 		down_write(&vdev->memory_lock);
 		mutex_lock(&hub->lock);
 		mutex_unlock(&hub->lock);
 		dma_resv_lock(&resv, NULL);
 		dma_resv_unlock(&resv);
 		up_write(&vdev->memory_lock);
+		up_write(&hub->vdev_lock);
 
 		dma_resv_fini(&resv);
 		vfio_pci_dmabuf_hub_put(hub);

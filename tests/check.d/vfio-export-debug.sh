@@ -14,7 +14,7 @@ set -euo pipefail
 
 exporter_kernel debug
 exporter_tap 'debug' ports-iommu --timeout 900 --seconds 300 -- \
-	vfio_export vfio_export_map vfio_export_revoke
+	vfio_export vfio_export_map vfio_export_mmap vfio_export_revoke
 exporter_tap 'debug, PCIe device' ports-iommu --bar pmr --timeout 600 --seconds 300 -- \
 	vfio_export_revoke
 exporter_tap 'debug, switch' switch --timeout 600 --seconds 300 -- vfio_export_map vfio_export_revoke

@@ -15,14 +15,16 @@ set -euo pipefail
 
 exporter_kernel release
 # By cdev; the only way here to a hot reset.
-exporter_tap 'ports-iommu' ports-iommu -- vfio_export vfio_export_map vfio_export_revoke
+exporter_tap 'ports-iommu' ports-iommu -- vfio_export vfio_export_map vfio_export_mmap vfio_export_revoke
 # FLR and D3 want a PCIe device with power management.
-exporter_tap 'ports-iommu, PCIe device' ports-iommu --bar pmr -- vfio_export_map vfio_export_revoke
+exporter_tap 'ports-iommu, PCIe device' ports-iommu --bar pmr -- vfio_export_map vfio_export_mmap vfio_export_revoke
 exporter_tap 'ports-iommu, two functions' ports-iommu "${exporter_sibling[@]}" -- vfio_export_sibling
 # By no-iommu group.
-exporter_tap 'switch' switch -- vfio_export_map vfio_export_revoke
-for topology in switch-pt ports ports-pt no-path; do
+exporter_tap 'switch' switch -- vfio_export_map vfio_export_mmap vfio_export_revoke
+for topology in switch-pt ports ports-pt; do
 	exporter_tap "$topology" "$topology" -- vfio_export_map
 done
+# The CPU needs no path between the devices.
+exporter_tap 'no-path' no-path -- vfio_export_map vfio_export_mmap
 exporter_tap 'switch, 8 GiB' switch --bar-size 8G -- vfio_export_map
 tap_end

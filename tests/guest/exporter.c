@@ -200,6 +200,89 @@ int low_power(struct exporter *e, bool enter)
 	return result(ioctl(bario_dev_fd(e->dev), VFIO_DEVICE_FEATURE, &arg));
 }
 
+static int decode_off(struct exporter *e)
+{
+	return bario_dev_memory(e->dev, false, NULL);
+}
+
+static int decode_on(struct exporter *e)
+{
+	return bario_dev_memory(e->dev, true, NULL);
+}
+
+static int d3(struct exporter *e)
+{
+	return power_state(e, 3);
+}
+
+static int d0(struct exporter *e)
+{
+	return power_state(e, 0);
+}
+
+static int low_power_enter(struct exporter *e)
+{
+	return low_power(e, true);
+}
+
+static int low_power_exit(struct exporter *e)
+{
+	return low_power(e, false);
+}
+
+/* A device without a way to be reset answers EINVAL. */
+static int device_reset(struct exporter *e)
+{
+	int ret = bario_dev_reset(e->dev, NULL);
+
+	return ret == -EINVAL ? -EOPNOTSUPP : ret;
+}
+
+const struct exporter_way exporter_ways[EXPORTER_WAYS] = {
+	[EXPORTER_DECODE] = { "memory decode off", decode_off, decode_on },
+	[EXPORTER_D3] = { "D3", d3, d0 },
+	[EXPORTER_LOW_POWER] = { "low power", low_power_enter, low_power_exit },
+	[EXPORTER_RESET] = { "device reset", device_reset, NULL },
+	[EXPORTER_FLR] = { "FLR by config space", function_reset, NULL },
+	[EXPORTER_HOT_RESET] = { "hot reset", hot_reset, NULL },
+};
+
+static void *slow_main(void *arg)
+{
+	struct slow *slow = arg;
+
+	slow->ret = slow->call();
+	return NULL;
+}
+
+void slow_start(struct slow *slow, int (*call)(void))
+{
+	slow->call = call;
+	if (pthread_create(&slow->thread, NULL, slow_main, slow))
+		tap_bail("no thread");
+}
+
+bool slow_ended(struct slow *slow, unsigned int ms)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += ms % 1000 * 1000000l;
+	if (until.tv_nsec >= 1000000000l) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000l;
+	}
+	return !pthread_timedjoin_np(slow->thread, NULL, &until);
+}
+
+int slow_wait(struct slow *slow, const char *what)
+{
+	if (!slow_ended(slow, 20000))
+		tap_bail("%s hangs", what);
+	return slow->ret;
+}
+
 int reset_method(struct exporter *e, const char *name)
 {
 	char path[64];

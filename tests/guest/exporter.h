@@ -9,6 +9,7 @@
  */
 
 #include <bario.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -53,6 +54,51 @@ int low_power(struct exporter *e, bool enter);
  * would choose; -EOPNOTSUPP if it has no such way.
  */
 int reset_method(struct exporter *e, const char *name);
+
+/**
+ * struct exporter_way - a way to take the memory from whoever uses it
+ * @name:	for messages
+ * @take:	0 or a negative errno; -EOPNOTSUPP if the device, or how it was opened, has
+ *		no such way
+ * @give:	the way back; NULL if the memory is there again at once
+ */
+struct exporter_way {
+	const char *name;
+	int (*take)(struct exporter *e);
+	int (*give)(struct exporter *e);
+};
+
+enum {
+	EXPORTER_DECODE,
+	EXPORTER_D3,
+	EXPORTER_LOW_POWER,
+	EXPORTER_RESET,
+	EXPORTER_FLR,
+	EXPORTER_HOT_RESET,
+	EXPORTER_WAYS,
+};
+
+extern const struct exporter_way exporter_ways[EXPORTER_WAYS];
+
+/**
+ * struct slow - a call that may take long, in a thread of its own
+ * @ret:	what it returned, once slow_ended()
+ */
+struct slow {
+	int ret;
+
+	/* private */
+	int (*call)(void);
+	pthread_t thread;
+};
+
+void slow_start(struct slow *slow, int (*call)(void));
+
+/* True if the call ended within @ms; then it must not be waited for again. */
+bool slow_ended(struct slow *slow, unsigned int ms);
+
+/* What it returned. A call that does not end within 20 s ends the program. */
+int slow_wait(struct slow *slow, const char *what);
 
 /* dma-bufs alive, as the kernel counts them; -1 if it does not tell. */
 long count_dmabufs(void);
