@@ -81,8 +81,9 @@ series-check:	## build every commit of the series
 refresh:	## carry work done in build/linux back into our files and hooks
 	@kernel/refresh
 
-stock-baseline:	## take the stock kernel's test results again
+stock-baseline:	## take the stock kernel's test results again, and ask the fio engine about it
 	@tests/liburing/stock-baseline
+	@tests/fio/on-stock
 
 clean:	## remove what was built, but not the kernel tree and the packages
 	@for dir in user tests/guest; do \

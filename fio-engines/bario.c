@@ -297,7 +297,7 @@ static bool finish(struct thread_data *td, struct job *job, struct io_u *io_u, i
 {
 	struct source *source = &job->source;
 
-	if (res == -ENODEV && engine_revoked(td, job, io_u))
+	if (res == -ENODEV && engine_revoked(td, job, io_u->file))
 		return false;
 	if (res < 0) {
 		io_u->error = (unsigned int)-res;

@@ -59,9 +59,9 @@ void engine_ring_close(struct job *job);
 int engine_open_file(struct thread_data *td, struct fio_file *f);
 
 /*
- * A request found the memory taken away: true if it is to be submitted again, which
- * the caller does after a moment; false if it fails.
+ * A request for @f, or the registration for its disk, found the memory taken away: true if
+ * it is to be tried again, which the caller does after a moment; false if it fails.
  */
-bool engine_revoked(struct thread_data *td, struct job *job, const struct io_u *io_u);
+bool engine_revoked(struct thread_data *td, struct job *job, const struct fio_file *f);
 
 #endif

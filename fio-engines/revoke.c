@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What becomes of a request that found its memory taken away: -ENODEV, at once.
+ * What becomes of a request, or a registration, that found its memory taken away: -ENODEV,
+ * at once.
  *
  * A drive that was removed gives the same error, and gives it before it has left
  * sysfs; its controller's state tells by then. Waiting for the memory would be of no
@@ -43,14 +44,14 @@ static void say_once(struct job *job, const char *file, const char *what)
 	job->said_gone = true;
 }
 
-bool engine_revoked(struct thread_data *td, struct job *job, const struct io_u *io_u)
+bool engine_revoked(struct thread_data *td, struct job *job, const struct fio_file *f)
 {
 	const struct engine_options *o = job->source.options;
-	const char *file = io_u->file->file_name;
+	const char *file = f->file_name;
 
 	if (job->source.dmabuf < 0)
 		return false;
-	if (!drive_there(&job->disks[io_u->file->fileno])) {
+	if (!drive_there(&job->disks[f->fileno])) {
 		say_once(job, file, "the drive was removed: nvme list shows those that are there");
 		return false;
 	}

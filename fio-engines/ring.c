@@ -63,11 +63,16 @@ static int register_host(struct job *job, struct bario_err *err)
 			  source->size, strerror(-ret)) : 0;
 }
 
-static int register_dmabuf(struct job *job, unsigned int slot, const struct fio_file *f, struct bario_err *err)
+static int register_dmabuf(struct thread_data *td, struct job *job, unsigned int slot, const struct fio_file *f,
+			   struct bario_err *err)
 {
 	struct bario_err why = { 0 };
-	int ret = bario_ring_register(job->ring.ring_fd, slot, job->source.dmabuf, f->fd, &why);
+	int ret;
 
+	while ((ret = bario_ring_register(job->ring.ring_fd, slot, job->source.dmabuf, f->fd, &why)) == -ENODEV &&
+	       engine_revoked(td, job, f))
+		usleep(2000);
+	job->gone_since = 0;
 	return ret ? fail(err, ret, "%s with %s: %.300s%s", job->source.name, f->file_name, why.msg,
 			  ret == -ENOMEM ? ": try ulimit -l unlimited" : "") : 0;
 }
@@ -99,7 +104,7 @@ static int register_for_files(struct thread_data *td, struct job *job, struct ba
 		job->slots[i] = (unsigned short)find_slot(job, i, slots);
 		if (job->slots[i] < slots)
 			continue;
-		ret = register_dmabuf(job, slots++, f, err);
+		ret = register_dmabuf(td, job, slots++, f, err);
 		if (ret)
 			return ret;
 	}

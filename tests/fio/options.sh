@@ -98,19 +98,23 @@ calls '... is what it says' 'io_uring_submit_req: .* opcode READ,'
 passes 'host, vectored' $threads --bar_source=host --rw=randrw --verify=crc32c --nonvectored=0
 calls '... is what it says' 'io_uring_submit_req: .* opcode READV,'
 passes 'bounce' $threads --bar_source=bounce $bar --rw=randrw --verify=crc32c
-cat >/tmp/inherit <<'SH'
-#!/bin/sh
-exec fio "$@" --ioengine=external:./bario.so --thread --bar_source=dmabuf_fd --dmabuf_fd=9
-SH
-chmod +x /tmp/inherit
-
 # inherits ACCESS: a fio that inherits the BAR's dma-buf, opened like that
 inherits() {
 	access=$1
 	shift
 	LD_PRELOAD=$preload ASAN_OPTIONS=detect_leaks=0 timeout -k 5 60 \
-		./with-dmabuf "$access" /tmp/inherit $job $drive "$@" >/tmp/out 2>&1 && sane
+		./with-dmabuf "$access" fio $threads --bar_source=dmabuf_fd --dmabuf_fd=9 "$@" >/tmp/out 2>&1 && sane
 }
+holds 'dmabuf_fd, verified through its own mapping' inherits rw --rw=randrw --verify=crc32c
+holds '... and on the drive' inherits rw --rw=write --verify=crc32c --do_verify=0
+passes '... as fio itself reads it' $stock --rw=write --verify=crc32c --verify_only=1
+dd if=/dev/urandom of="$BARIO_NVME" bs=4k seek=7 count=1 conv=fsync 2>/dev/null
+inherits rw --rw=write --verify=crc32c --verify_only=1
+holds '... whose damage it finds' grep -q 'verify: bad' /tmp/out
+holds '... while it comes and goes' inherits rw,40 --rw=randrw --verify=crc32c --size=8m --revoke=retry
+holds '... and is away at the beginning' inherits rw,8000 --rw=randread --revoke=retry
+inherits rw,8000 --rw=randread
+holds '... or the job fails' grep -qF "with $BARIO_NVME: the memory's owner took it away" /tmp/out
 # Of a dma-buf that the CPU may only read, or only write, there is no mapping for fio.
 holds 'dmabuf_fd that the CPU cannot map, read into' inherits w --rw=randread
 holds '... written from' inherits r --rw=randwrite
@@ -145,6 +149,10 @@ refuses 'host memory of a device' 'is no memory of a PCI device: drop bdf=' $thr
 refuses 'a BAR of no device' 'bar_source=vfio wants the device: bdf=ADDRESS' $threads --bar_source=vfio --rw=read
 refuses 'an offset in no BAR' 'bar_source=udmabuf has no bar_offset=' $threads --bar_source=udmabuf --bar_offset=4k --rw=read
 refuses 'a heap that is not there' 'there is no CMA heap in /dev/dma_heap: boot a kernel' $threads --bar_source=cma_heap --rw=read
+# No guest has a CMA heap. To the engine it is a heap of another name.
+ln -s system /dev/dma_heap/reserved
+passes 'cma_heap' $threads --bar_source=cma_heap --rw=randrw --verify=crc32c
+rm /dev/dma_heap/reserved
 refuses 'a descriptor that is none' 'dmabuf_fd=77 is no dma-buf that fio inherited' $threads --bar_source=dmabuf_fd --dmabuf_fd=77 --rw=read
 refuses 'no descriptor' 'and bar_source=dmabuf_fd go together' $threads --bar_source=dmabuf_fd --rw=read
 refuses 'large pages that are not there' 'write their number to /proc/sys/vm/nr_hugepages' $threads --bar_source=udmabuf --udmabuf_hugepage=2m --bs=1m --iodepth=64 --rw=read
@@ -171,11 +179,9 @@ chmod 777 /add /tmp
 holds 'a drive without permission' as_user "cannot tell the size of $BARIO_NVME: Permission denied: run as root"
 chmod 666 "$BARIO_NVME"
 holds 'a device without permission' as_user ': run as root'
-# a kernel without our code, as far as its answers go
+# a kernel without our code, as far as its answers go; tests/fio/on-stock boots one
 preload=${preload:+$preload:}./stock.so
-refuses 'a stock kernel and a BAR' 'this kernel cannot export BARs: it wants CONFIG_VFIO_PCI_DMABUF' $threads $bar --rw=read
-refuses 'a stock kernel and a dma-buf' 'or the kernel lacks CONFIG_IO_URING_DMABUF' $threads --bar_source=udmabuf --rw=read
-passes 'a stock kernel and host memory' $threads --bar_source=host --rw=randread
+on_stock
 preload=${preload%:./stock.so}
 preload=${preload%./stock.so}
 

@@ -8,6 +8,7 @@
 #   holds NAME COMMAND...           a point that holds if COMMAND ends with 0
 #   calls NAME REGEX                the last fio's use of io_uring, as the kernel traced
 #                                   it, has a line like that; after watch_rings
+#   on_stock                        what the engine says on a kernel that is not ours
 #   plan                            the plan; its status is the script's
 #
 # fio's output is in /tmp/out. $preload is put into LD_PRELOAD for fio alone.
@@ -76,6 +77,13 @@ holds() {
 	shift
 	"$@" || status=$?
 	verdict $status "$name"
+}
+
+# shellcheck disable=SC2086,SC2154 # several words in a variable; the script that sources this has them
+on_stock() {
+	refuses 'a stock kernel and a BAR' 'this kernel cannot export BARs: it wants CONFIG_VFIO_PCI_DMABUF' $threads $bar --rw=read
+	refuses 'a stock kernel and a dma-buf' 'or the kernel lacks CONFIG_IO_URING_DMABUF' $threads --bar_source=udmabuf --rw=read
+	passes 'a stock kernel and host memory' $threads --bar_source=host --rw=randread
 }
 
 plan() {
