@@ -13,8 +13,11 @@
  * The processor never idles, so virtual time, in which each instruction takes a
  * nanosecond, is a count of instructions, and so is the time stamp counter. The
  * instructions of the spinning itself are known and are taken off. For polled rings
- * nothing completes by itself: the thread spins for as long as the drive takes at most,
- * and then reaps; the calls that found nothing are told.
+ * nothing completes by itself: the thread spins for as long as the drive mostly takes, and
+ * then reaps. Calls that found nothing are waiting as well: they are told, and taken off.
+ *
+ * How many interrupts the completions of a round need is the host's affair, and each costs
+ * some hundred instructions: they are told, too.
  */
 #define _GNU_SOURCE
 #include <bario.h>
@@ -36,7 +39,11 @@
 #define MAX_ROUNDS	4096
 #define PLACES		4096		/* random numbers, made before anything is counted */
 #define SPIN_STEPS	4		/* instructions of a turn in spin() */
-#define POLL_SPIN	(1u << 18)	/* turns that a drive is given before it is polled */
+/*
+ * Turns that a drive is given before it is polled: a call that finds a part of a round only
+ * costs, and at depth 1 there is none.
+ */
+#define POLL_SPIN(depth)	((depth) == 1 ? 1u << 15 : 1u << 18)
 
 /* For profile/plugin.c: what runs in between is counted. No-operations for everybody else. */
 #define MARK(n) asm volatile(".byte 0x0f, 0x1f, 0x84, 0x00, " #n ", 0x52, 0x41, 0x4d" : : : "memory")
@@ -52,7 +59,7 @@ struct bench {
 	uint32_t nsid;
 	uint64_t span;		/* blocks of the case on the drive */
 	uint64_t places;	/* of the case in the buffer */
-	uint64_t turns;		/* of spinning, so far */
+	uint64_t waited;	/* instructions of spinning, so far */
 	uint64_t idle_polls;
 };
 
@@ -115,6 +122,34 @@ static uint64_t commands_of_drive(const struct bench *b)
 	memcpy(&reads, log + 64, 8);
 	memcpy(&writes, log + 80, 8);
 	return b->c.write ? writes : reads;
+}
+
+/* The interrupts of the drive's I/O queues so far. */
+static uint64_t interrupts_of_drive(const struct bench *b)
+{
+	FILE *file = fopen("/proc/interrupts", "re");
+	char line[4096], name[32];
+	uint64_t sum = 0;
+
+	if (!file)
+		die("cannot read /proc/interrupts: %s", strerror(errno));
+	snprintf(name, sizeof(name), " nvme%uq", b->number);
+	while (fgets(line, sizeof(line), file)) {
+		char *queue = strstr(line, name), *p = strchr(line, ':'), *end;
+
+		if (!queue || !p || !strcmp(queue + strlen(name), "0\n"))
+			continue;
+		/* a number for each processor */
+		for (p++;; p = end) {
+			uint64_t n = strtoull(p, &end, 10);
+
+			if (end == p || (*end != ' ' && *end != '\t'))
+				break;
+			sum += n;
+		}
+	}
+	fclose(file);
+	return sum;
 }
 
 static void prepare_rw(struct bench *b, struct io_uring_sqe *sqe, uint64_t at, uint64_t place)
@@ -186,29 +221,8 @@ static void submit(struct bench *b, uint64_t round)
 		die("%d of %u requests were submitted", ret, c->depth);
 }
 
-/* Until all of a round are there; the kernel is entered for polled rings only. */
-static void wait_for_round(struct bench *b)
-{
-	unsigned int *tail = b->ring.cq.ktail, target = *b->ring.cq.khead + b->c.depth;
-	int ret;
-
-	if (!b->c.polled) {
-		b->turns += spin(tail, target, UINT64_MAX);
-		return;
-	}
-	while (__atomic_load_n(tail, __ATOMIC_ACQUIRE) != target) {
-		unsigned int before = *tail;
-
-		b->turns += spin(tail, target, POLL_SPIN);
-		ret = io_uring_enter(b->ring.ring_fd, 0, 0, IORING_ENTER_GETEVENTS, NULL);
-		if (ret < 0)
-			die("polling fails: %s", strerror(-ret));
-		if (*tail == before)
-			b->idle_polls++;
-	}
-}
-
-static void reap(struct bench *b)
+/* Take what has completed. */
+static unsigned int reap(struct bench *b)
 {
 	const struct bench_case *c = &b->c;
 	int want = c->way == WAY_NOP || c->way == WAY_PASSTHRU ? 0 : (int)c->block;
@@ -224,6 +238,43 @@ static void reap(struct bench *b)
 		n++;
 	}
 	io_uring_cq_advance(&b->ring, n);
+	return n;
+}
+
+/* Only for polled rings is the kernel entered. */
+static void finish_round(struct bench *b)
+{
+	unsigned int *tail = b->ring.cq.ktail, left = b->c.depth;
+	int ret;
+
+	if (!b->c.polled) {
+		b->waited += spin(tail, *b->ring.cq.khead + left, UINT64_MAX) * SPIN_STEPS;
+		reap(b);
+		return;
+	}
+	/*
+	 * What is there is taken at once, as the kernel does not poll while something is. The
+	 * drive may even have been done before submission, which polls as well, returned.
+	 */
+	left -= reap(b);
+	while (left) {
+		uint64_t start = __rdtsc(), end;
+		unsigned int n;
+
+		/* with the ticks of the timer: no completion comes in between */
+		spin(tail, *b->ring.cq.khead + left, POLL_SPIN(b->c.depth));
+		end = __rdtsc();
+		ret = io_uring_enter(b->ring.ring_fd, 0, 0, IORING_ENTER_GETEVENTS, NULL);
+		if (ret < 0)
+			die("polling fails: %s", strerror(-ret));
+		n = reap(b);
+		if (!n) {
+			b->idle_polls++;
+			end = __rdtsc();
+		}
+		b->waited += end - start;
+		left -= n;
+	}
 }
 
 static void run(struct bench *b, uint64_t first, uint64_t rounds)
@@ -232,8 +283,7 @@ static void run(struct bench *b, uint64_t first, uint64_t rounds)
 
 	for (round = first; round < first + rounds; round++) {
 		submit(b, round);
-		wait_for_round(b);
-		reap(b);
+		finish_round(b);
 	}
 }
 
@@ -276,7 +326,11 @@ static void open_drive(struct bench *b)
 	snprintf(generic, sizeof(generic), "/dev/ng%un%u", b->number, b->ns);
 	b->block_shift = (uint32_t)__builtin_ctz(disk.block);
 	b->span = disk.size / b->c.block;
-	b->drive = open(b->c.way == WAY_PASSTHRU ? generic : path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	/* the generic device knows no O_DIRECT, and refuses it */
+	if (b->c.way == WAY_PASSTHRU)
+		b->drive = open(generic, O_RDWR | O_CLOEXEC);
+	else
+		b->drive = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
 	if (b->drive < 0)
 		die("cannot open the drive: %s", strerror(errno));
 	if (b->c.way == WAY_PASSTHRU)
@@ -331,29 +385,35 @@ static int compare(const void *a, const void *b)
 
 static void measure(struct bench *b, unsigned int reps)
 {
-	uint64_t rounds = rounds_of(&b->c), ios = rounds * b->c.depth, cost[MAX_REPS], commands;
+	uint64_t rounds = rounds_of(&b->c), ios = rounds * b->c.depth, cost[MAX_REPS];
+	uint64_t commands, interrupts;
 	unsigned int rep;
 
 	run(b, 0, 1 + rounds / 10);
 	b->idle_polls = 0;
+	interrupts = interrupts_of_drive(b);
 	commands = b->c.way == WAY_NOP ? 0 : commands_of_drive(b);
 	for (rep = 0; rep < reps; rep++) {
 		uint64_t start;
 
-		b->turns = 0;
+		b->waited = 0;
 		MARK(1);
 		start = __rdtsc();
 		run(b, rep * rounds, rounds);
 		MARK(2);
 		/* in hundredths of an instruction an I/O */
-		cost[rep] = (__rdtsc() - start - b->turns * SPIN_STEPS) * 100 / ios;
+		cost[rep] = (__rdtsc() - start - b->waited) * 100 / ios;
 	}
 	if (b->c.way != WAY_NOP)
 		commands = commands_of_drive(b) - commands;
+	interrupts = interrupts_of_drive(b) - interrupts;
 	qsort(cost, reps, sizeof(*cost), compare);
-	printf(" ios=%" PRIu64 " min=%.2f med=%.2f max=%.2f commands=%.3f idle_polls=%" PRIu64 " extents=%" PRIu64,
-	       ios, cost[0] / 100.0, cost[reps / 2] / 100.0, cost[reps - 1] / 100.0,
-	       (double)commands / (double)(ios * reps), b->idle_polls, b->buffer ? b->buffer->extents : 0);
+	printf(" ios=%" PRIu64 " min=%.2f med=%.2f max=%.2f", ios, cost[0] / 100.0,
+	       cost[reps / 2] / 100.0, cost[reps - 1] / 100.0);
+	printf(" commands=%.3f irqs=%.3f idle_polls=%" PRIu64, (double)commands / (double)(ios * reps),
+	       (double)interrupts / (double)(ios * reps), b->idle_polls);
+	if (b->buffer->dmabuf >= 0)
+		printf(" extents=%" PRIu64, b->buffer->extents);
 }
 
 static void run_case(const struct bench_case *c, unsigned int reps, bool with_events)
@@ -372,7 +432,7 @@ static void run_case(const struct bench_case *c, unsigned int reps, bool with_ev
 	       c->scattered ? "randread" : c->write ? "write" : "read", c->block, c->depth,
 	       c->polled ? "poll" : "irq");
 	measure(&b, reps);
-	if (with_events && !c->polled)
+	if (with_events)
 		count_events(&b);
 	putchar('\n');
 	fflush(stdout);
