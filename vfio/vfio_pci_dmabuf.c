@@ -42,8 +42,8 @@
  * says is for importers only. Like VFIO's own mappings, these can be given to a
  * type 1 container, which keeps the addresses whatever happens to the pages.
  *
- * Lock order: mmap_lock, hub->vdev_lock, memory_lock; memory_lock, hub->lock;
- * memory_lock, dma_resv. Nobody waits for an importer with hub->lock held:
+ * Lock order: mmap_lock or the device set's lock, hub->vdev_lock, memory_lock;
+ * memory_lock, hub->lock; memory_lock, dma_resv. Nobody waits for an importer with hub->lock held:
  * dma_buf_ops.release takes it, in the context of some last fput().
  */
 
@@ -401,53 +401,85 @@ static void vfio_pci_dmabuf_unmap(struct dma_buf_attachment *attach,
 		wake_up_all(&buf->idle);
 }
 
-/*
- * Where the CPU finds @len bytes at @offset of the buffer, which must be in one
- * range. Goes through the ranges as they are: next to a fault, 4096 are nothing.
- */
+/* Where the CPU finds @len bytes at @offset of the buffer, if in one range. */
 static bool vfio_pci_dmabuf_find(const struct vfio_pci_dmabuf *buf, u64 offset,
 				 u64 len, phys_addr_t *paddr)
 {
-	unsigned int i;
+	const struct vfio_pci_p2p_range *range;
+	unsigned int low = 0, high = buf->nr_ranges - 1;
 
-	for (i = 0; i < buf->nr_ranges; i++) {
-		const struct vfio_pci_p2p_range *range = &buf->ranges[i];
+	while (low < high) {
+		unsigned int mid = high - (high - low) / 2;
 
-		if (offset < range->len) {
-			*paddr = range->paddr + offset;
-			return len <= range->len - offset;
-		}
-		offset -= range->len;
+		if (buf->ranges[mid].start <= offset)
+			low = mid;
+		else
+			high = mid - 1;
 	}
 
-	return false;
+	range = &buf->ranges[low];
+	offset -= range->start;
+	if (offset >= range->len || len > range->len - offset)
+		return false;
+
+	*paddr = range->paddr + offset;
+	return true;
 }
 
+/*
+ * To say that it is for writing is only right for a huge page that is there, and
+ * should have been writable.  Else another thread may have been faster with small
+ * ones, if huge ones were forbidden meanwhile, and mm warns.  What is there stays:
+ * memory_lock keeps the revocation away, mm's own locks all the rest.
+ */
 static vm_fault_t vfio_pci_dmabuf_insert(struct vm_fault *vmf,
 					 unsigned long pfn, unsigned int order)
 {
+	bool __maybe_unused write = vmf->flags & FAULT_FLAG_WRITE;
+
 	switch (order) {
 	case 0:
 		return vmf_insert_pfn(vmf->vma, vmf->address, pfn);
 #ifdef CONFIG_ARCH_SUPPORTS_PMD_PFNMAP
 	case PMD_ORDER:
+		write &= pmd_trans_huge(READ_ONCE(*vmf->pmd));
 		return vmf_insert_pfn_pmd(vmf, __pfn_to_pfn_t(pfn, PFN_DEV),
-					  vmf->flags & FAULT_FLAG_WRITE);
+					  write);
 #endif
 #ifdef CONFIG_ARCH_SUPPORTS_PUD_PFNMAP
 	case PUD_ORDER:
+		write &= pud_trans_huge(READ_ONCE(*vmf->pud));
 		return vmf_insert_pfn_pud(vmf, __pfn_to_pfn_t(pfn, PFN_DEV),
-					  vmf->flags & FAULT_FLAG_WRITE);
+					  write);
 #endif
 	default:
 		return VM_FAULT_FALLBACK;
 	}
 }
 
+/* With hub->vdev_lock held for reading. */
+static vm_fault_t vfio_pci_dmabuf_fault_locked(struct vm_fault *vmf,
+					       struct vfio_pci_dmabuf_hub *hub,
+					       unsigned long pfn,
+					       unsigned int order)
+{
+	struct vfio_pci_core_device *vdev = hub->vdev;
+	vm_fault_t ret = VM_FAULT_SIGBUS;
+
+	if (!vdev || down_read_killable(&vdev->memory_lock))
+		return VM_FAULT_SIGBUS;
+
+	if (vfio_pci_dmabuf_enabled(vdev))
+		ret = vfio_pci_dmabuf_insert(vmf, pfn, order);
+	up_read(&vdev->memory_lock);
+
+	return ret;
+}
+
 /*
- * As vfio_pci_mmap_huge_fault(), whose mapping this one resembles: it waits while
- * the device is in reset, with mmap_lock or the VMA's lock held, and it is a
- * SIGBUS while the device's memory is off.
+ * As vfio_pci_mmap_huge_fault(): it waits while the device is in reset, with
+ * mmap_lock or the VMA's lock held, and it is a SIGBUS while the device's memory is
+ * off. Who waits may have nothing to do with the device, so he can be killed.
  */
 static vm_fault_t vfio_pci_dmabuf_huge_fault(struct vm_fault *vmf,
 					     unsigned int order)
@@ -457,9 +489,8 @@ static vm_fault_t vfio_pci_dmabuf_huge_fault(struct vm_fault *vmf,
 	struct vfio_pci_dmabuf_hub *hub = buf->hub;
 	unsigned long len = PAGE_SIZE << order;
 	unsigned long addr = ALIGN_DOWN(vmf->address, len);
-	struct vfio_pci_core_device *vdev;
-	vm_fault_t ret = VM_FAULT_SIGBUS;
 	phys_addr_t paddr;
+	vm_fault_t ret;
 	u64 offset;
 
 	if (order && (addr < vma->vm_start || len > vma->vm_end - addr))
@@ -470,15 +501,9 @@ static vm_fault_t vfio_pci_dmabuf_huge_fault(struct vm_fault *vmf,
 	    !IS_ALIGNED(paddr, len))
 		return order ? VM_FAULT_FALLBACK : VM_FAULT_SIGBUS;
 
-	down_read(&hub->vdev_lock);
-	vdev = hub->vdev;
-	if (vdev) {
-		down_read(&vdev->memory_lock);
-		if (vfio_pci_dmabuf_enabled(vdev))
-			ret = vfio_pci_dmabuf_insert(vmf, PHYS_PFN(paddr),
-						     order);
-		up_read(&vdev->memory_lock);
-	}
+	if (down_read_killable(&hub->vdev_lock))
+		return VM_FAULT_SIGBUS;
+	ret = vfio_pci_dmabuf_fault_locked(vmf, hub, PHYS_PFN(paddr), order);
 	up_read(&hub->vdev_lock);
 
 	return ret;
@@ -496,7 +521,15 @@ static const struct vm_operations_struct vfio_pci_dmabuf_vm_ops = {
 #endif
 };
 
-/* dma-buf has seen to it that the mapping ends within the buffer. */
+/*
+ * dma-buf has seen to it that the mapping ends within the buffer. It comes through
+ * our file, or through an importer's with dma_buf_mmap(), whose mode is not ours.
+ *
+ * A child does not inherit it: copy_huge_pmd() takes what it read before it had the
+ * locks, which a revocation may have zapped meanwhile, since that does not need
+ * mmap_lock. For VFIO's own mappings that ends with the device's last descriptor,
+ * which they hold themselves; the ones here outlive it.
+ */
 static int vfio_pci_dmabuf_mmap(struct dma_buf *dmabuf,
 				struct vm_area_struct *vma)
 {
@@ -505,15 +538,20 @@ static int vfio_pci_dmabuf_mmap(struct dma_buf *dmabuf,
 	/* Not VM_SHARED, which a file that cannot be written never gets. */
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
+	if (!(dmabuf->file->f_mode & FMODE_WRITE)) {
+		if (vma->vm_flags & VM_WRITE)
+			return -EACCES;
+		vm_flags_clear(vma, VM_MAYWRITE);
+	}
 
-	/* The faults come later, and mmap_lock is held here as it is there. */
+	/* The faults come later, with mmap_lock held as here or the VMA's alone. */
 	might_lock_read(&buf->hub->vdev_lock);
 
 	/* The attributes of vfio_pci_core_mmap(), for the reasons given there. */
 	vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
 	vma->vm_page_prot = pgprot_decrypted(vma->vm_page_prot);
 	vm_flags_set(vma, VM_ALLOW_ANY_UNCACHED | VM_IO | VM_PFNMAP |
-			  VM_DONTEXPAND | VM_DONTDUMP);
+			  VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY);
 	vma->vm_private_data = buf;
 	vma->vm_ops = &vfio_pci_dmabuf_vm_ops;
 
@@ -586,6 +624,7 @@ vfio_pci_dmabuf_set_ranges(struct vfio_pci_dmabuf *buf, struct pci_dev *pdev,
 
 	for (i = 0; i < buf->nr_ranges; i++) {
 		u64 offset = ranges[i].offset, len = ranges[i].length;
+		u64 start = buf->size;
 
 		if (!len || !PAGE_ALIGNED(offset) || !PAGE_ALIGNED(len))
 			return -EINVAL;
@@ -598,6 +637,7 @@ vfio_pci_dmabuf_set_ranges(struct vfio_pci_dmabuf *buf, struct pci_dev *pdev,
 		buf->ranges[i].paddr = pci_resource_start(pdev, buf->bar) +
 				       offset;
 		buf->ranges[i].len = len;
+		buf->ranges[i].start = start;
 	}
 
 	/* The size is also that of a file. */

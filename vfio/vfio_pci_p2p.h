@@ -9,10 +9,14 @@ struct device;
 struct pci_dev;
 struct sg_table;
 
-/* A piece of BAR memory as the CPU sees it; page aligned, not empty. */
+/*
+ * A piece of BAR memory as the CPU sees it, and where it begins in the buffer;
+ * page aligned, not empty.
+ */
 struct vfio_pci_p2p_range {
 	phys_addr_t	paddr;
 	u64		len;
+	u64		start;
 };
 
 int vfio_pci_p2p_check(struct pci_dev *provider, struct device *client);

@@ -420,10 +420,22 @@ static int importer_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
+/* The buffer's own mapping, as drivers offer it for what they have imported. */
+static int importer_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct importer *imp = file->private_data;
+
+	/* Nobody detaches but the release. */
+	if (!READ_ONCE(imp->attach))
+		return -ENODEV;
+	return dma_buf_mmap(imp->attach->dmabuf, vma, vma->vm_pgoff);
+}
+
 static const struct file_operations importer_fops = {
 	.owner		= THIS_MODULE,
 	.open		= importer_open,
 	.release	= importer_release,
+	.mmap		= importer_mmap,
 	.unlocked_ioctl	= importer_ioctl,
 };
 

@@ -189,7 +189,10 @@ int bario_udmabuf(size_t size, enum bario_memfd kind, int *memfd,
 /* From /dev/dma_heap/@heap, "system" if NULL */
 int bario_heap_buf(const char *heap, size_t size, struct bario_err *err);
 
-/* mmap of a dma-buf, and the bracket that CPU access to it needs */
+/* mmap of a dma-buf, and the bracket that CPU access to it needs. The mapping of an
+ * exported BAR loses its pages as that of bario_bar_map() does (SIGBUS), and needs no
+ * bracket: it is not cached.
+ */
 int bario_dmabuf_map(int fd, size_t size, void **addr, struct bario_err *err);
 int bario_dmabuf_begin(int fd, bool write);
 int bario_dmabuf_end(int fd, bool write);
