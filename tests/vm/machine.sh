@@ -196,21 +196,34 @@ machine_stop() {
 	terminal=''
 }
 
+# A lost timer (see below) that the kernel has complained about: waiting on, often for
+# many minutes, would change nothing about the verdict.
+stalled() {
+	grep -q 'Possible timer handling issue' "$dir/console.log" && lost_timer
+}
+
 # Read the verdict until QEMU has ended or time is out.
 machine_follow() {
-	local line status end=$((SECONDS + ${timeout:-0}))
+	local line='' part='' status left end=$((SECONDS + ${timeout:-0}))
 	local -a limit=()
 
 	came_up=false timed_out=false leaks=false hang='' why='' guest_status=''
 	while :; do
 		if [[ -n $timeout ]]; then
-			((end > SECONDS)) || { timed_out=true; break; }
-			limit=(-t "$((end - SECONDS))")
+			left=$((end - SECONDS))
+			((left > 0)) || { timed_out=true; break; }
+			limit=(-t "$((left < 10 ? left : 10))")
 		fi
 		status=0
 		read -r "${limit[@]}" -u "$verdict" line || status=$?
-		((status <= 128)) || continue
+		# what came of a line before the limit did is in it, and not read again
+		part+=$line
+		if ((status > 128)); then
+			if stalled; then break; fi
+			continue
+		fi
 		((status == 0)) || break
+		line=$part part=''
 		case $line in
 		up)
 			came_up=true
