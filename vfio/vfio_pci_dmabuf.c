@@ -43,8 +43,14 @@
  * type 1 container, which keeps the addresses whatever happens to the pages.
  *
  * Lock order: mmap_lock or the device set's lock, hub->vdev_lock, memory_lock;
- * memory_lock, hub->lock; memory_lock, dma_resv. Nobody waits for an importer with hub->lock held:
- * dma_buf_ops.release takes it, in the context of some last fput().
+ * memory_lock, hub->lock; memory_lock, dma_resv. Nobody waits for an importer with
+ * hub->lock held: dma_buf_ops.release takes it, in the context of some last fput().
+ *
+ * A fault sleeps on memory_lock with mmap_lock and vdev_lock held. Whoever has
+ * memory_lock for write then waits for importers, and these for hardware: for none
+ * of the two. The close wants vdev_lock for write, so it waits for such faults; the
+ * writers that they wait for do not wait for the close, which has the device set's
+ * lock: hot reset takes that first, and all others never do.
  */
 
 #include <linux/cleanup.h>
@@ -480,6 +486,9 @@ static vm_fault_t vfio_pci_dmabuf_fault_locked(struct vm_fault *vmf,
  * As vfio_pci_mmap_huge_fault(): it waits while the device is in reset, with
  * mmap_lock or the VMA's lock held, and it is a SIGBUS while the device's memory is
  * off. Who waits may have nothing to do with the device, so he can be killed.
+ *
+ * The VMA holds the file, the file the buffer, and the buffer the hub; the device is
+ * held by vdev_lock alone, for as long as that is.
  */
 static vm_fault_t vfio_pci_dmabuf_huge_fault(struct vm_fault *vmf,
 					     unsigned int order)
