@@ -20,6 +20,7 @@
 #include "tap.h"
 
 #define IMPORTER "/dev/dmabuf_importer"
+#define PAGE 4096ull
 #define WAIT_MS 10000
 
 static int result(int ret)
@@ -74,10 +75,45 @@ void exporter_open(struct exporter *e)
 		tap_bail("%s", err.msg);
 }
 
-void exporter_close(struct exporter *e)
+int exporter_close(struct exporter *e)
 {
 	bario_dev_close(e->dev);
 	e->dev = NULL;
+	return 0;
+}
+
+void exporter_layouts(const struct exporter *e,
+		      void (*check)(const char *what, const struct bario_vfio_range *ranges,
+				    unsigned int nr))
+{
+	const uint64_t q = e->bar_size / 4;
+	const struct bario_vfio_range whole[] = { { 0, e->bar_size } };
+	const struct bario_vfio_range last[] = { { e->bar_size - PAGE, PAGE } };
+	const struct bario_vfio_range permuted[] = {
+		{ 2 * q, q }, { 0, q }, { 3 * q, q }, { q, q },
+	};
+	const struct bario_vfio_range repeated[] = {
+		{ q, 2 * PAGE }, { q, 2 * PAGE }, { q, 2 * PAGE },
+	};
+	const struct bario_vfio_range overlapping[] = {
+		{ 0, 3 * PAGE }, { PAGE, 3 * PAGE }, { 0, e->bar_size },
+	};
+	struct bario_vfio_range *many = calloc(1000, sizeof(*many));
+	unsigned int i;
+
+	if (!many)
+		tap_bail("no memory");
+	for (i = 0; i < 1000; i++) {
+		many[i].offset = (i * 7919ull * PAGE) % (e->bar_size - 4 * PAGE);
+		many[i].length = (1 + i % 4) * PAGE;
+	}
+	check("the whole BAR", whole, 1);
+	check("the last page", last, 1);
+	check("permuted ranges", permuted, 4);
+	check("repeated ranges", repeated, 3);
+	check("overlapping ranges", overlapping, 3);
+	check("a thousand ranges", many, 1000);
+	free(many);
 }
 
 /* Write to a file of sysfs below the PCI bus. */
@@ -251,13 +287,14 @@ static void *slow_main(void *arg)
 {
 	struct slow *slow = arg;
 
-	slow->ret = slow->call();
+	slow->ret = slow->call(slow->e);
 	return NULL;
 }
 
-void slow_start(struct slow *slow, int (*call)(void))
+void slow_start(struct slow *slow, int (*call)(struct exporter *e), struct exporter *e)
 {
 	slow->call = call;
+	slow->e = e;
 	if (pthread_create(&slow->thread, NULL, slow_main, slow))
 		tap_bail("no thread");
 }

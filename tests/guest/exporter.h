@@ -28,13 +28,18 @@ struct exporter {
 /* Find the devices and load the module; ends the program if that is in vain. */
 void exporter_init(struct exporter *e);
 void exporter_open(struct exporter *e);
-void exporter_close(struct exporter *e);
+int exporter_close(struct exporter *e);		/* 0 */
 
 /*
  * Give the function with the next number to vfio-pci, and leave it closed; -ENOENT if the
  * slot has none.
  */
 int exporter_bind_sibling(struct exporter *e);
+
+/* Call @check for each layout of ranges that is worth a look. */
+void exporter_layouts(const struct exporter *e,
+		      void (*check)(const char *what, const struct bario_vfio_range *ranges,
+				    unsigned int nr));
 
 /* The feature ioctl as raw as a test wants it, and the whole BAR. */
 int export_raw(struct exporter *e, const struct bario_vfio_export *arg);
@@ -88,11 +93,12 @@ struct slow {
 	int ret;
 
 	/* private */
-	int (*call)(void);
+	int (*call)(struct exporter *e);
+	struct exporter *e;
 	pthread_t thread;
 };
 
-void slow_start(struct slow *slow, int (*call)(void));
+void slow_start(struct slow *slow, int (*call)(struct exporter *e), struct exporter *e);
 
 /* True if the call ended within @ms; then it must not be waited for again. */
 bool slow_ended(struct slow *slow, unsigned int ms);

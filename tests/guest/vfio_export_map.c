@@ -137,37 +137,6 @@ out:
 	free(entries);
 }
 
-static void test_ranges(void)
-{
-	const uint64_t q = e.bar_size / 4;
-	const struct bario_vfio_range whole[] = { { 0, e.bar_size } };
-	const struct bario_vfio_range last[] = { { e.bar_size - PAGE, PAGE } };
-	const struct bario_vfio_range permuted[] = {
-		{ 2 * q, q }, { 0, q }, { 3 * q, q }, { q, q },
-	};
-	const struct bario_vfio_range repeated[] = {
-		{ q, 2 * PAGE }, { q, 2 * PAGE }, { q, 2 * PAGE },
-	};
-	const struct bario_vfio_range overlapping[] = {
-		{ 0, 3 * PAGE }, { PAGE, 3 * PAGE }, { 0, e.bar_size },
-	};
-	struct bario_vfio_range *many = calloc(1000, sizeof(*many));
-	unsigned int i;
-
-	for (i = 0; i < 1000; i++) {
-		many[i].offset = (i * 7919ull * PAGE) % (e.bar_size - 4 * PAGE);
-		many[i].length = (1 + i % 4) * PAGE;
-	}
-
-	check_ranges("the whole BAR", whole, 1);
-	check_ranges("the last page", last, 1);
-	check_ranges("permuted ranges", permuted, 4);
-	check_ranges("repeated ranges", repeated, 3);
-	check_ranges("overlapping ranges", overlapping, 3);
-	check_ranges("a thousand ranges", many, 1000);
-	free(many);
-}
-
 static void test_large(void)
 {
 	struct bario_vfio_range ranges[] = {
@@ -230,7 +199,7 @@ int main(void)
 	exporter_open(&e);
 	test_refused();
 	if (kind != KIND_NONE) {
-		test_ranges();
+		exporter_layouts(&e, check_ranges);
 		test_large();
 		test_two_importers();
 	}

@@ -38,6 +38,8 @@
 #define WRITTEN (256 * 1024)
 
 static struct exporter e;
+static const struct exporter_way *const decode = &exporter_ways[EXPORTER_DECODE];
+static const struct exporter_way *const reset = &exporter_ways[EXPORTER_RESET];
 static uint8_t *bar;	/* vfio's own mapping of all of it */
 
 /* A word of a mapping, or -EFAULT if that is a SIGBUS; any thread may do that. */
@@ -258,30 +260,6 @@ enough:
 	close(fd);
 }
 
-static void test_ranges(void)
-{
-	const uint64_t q = e.bar_size / 4;
-	const struct bario_vfio_range whole[] = { { 0, e.bar_size } };
-	const struct bario_vfio_range last[] = { { e.bar_size - PAGE, PAGE } };
-	const struct bario_vfio_range permuted[] = { { 2 * q, q }, { 0, q }, { 3 * q, q }, { q, q } };
-	const struct bario_vfio_range repeated[] = {
-		{ q, 2 * PAGE }, { q, 2 * PAGE }, { PAGE, PAGE }, { q + PAGE, 2 * PAGE },
-	};
-	struct bario_vfio_range *many = calloc(1000, sizeof(*many));
-	unsigned int i;
-
-	for (i = 0; i < 1000; i++) {
-		many[i].offset = (i * 7919ull * PAGE) % (e.bar_size - 4 * PAGE);
-		many[i].length = (1 + i % 4) * PAGE;
-	}
-	check_ranges("the whole BAR", whole, 1);
-	check_ranges("the last page", last, 1);
-	check_ranges("permuted ranges", permuted, 4);
-	check_ranges("repeated ranges", repeated, 4);
-	check_ranges("a thousand ranges", many, 1000);
-	free(many);
-}
-
 /* A mapping that begins in the buffer's middle, is split, and has moved. */
 static void test_pieces(void)
 {
@@ -482,32 +460,17 @@ static void test_way(const struct exporter_way *way)
 static const void *slow_at;
 static uint64_t slow_value;
 
-static int slow_load(void)
+static int slow_load(struct exporter *unused)
 {
+	(void)unused;
 	return load(slow_at, &slow_value);
-}
-
-static int decode_off(void)
-{
-	return exporter_ways[EXPORTER_DECODE].take(&e);
-}
-
-static int reset(void)
-{
-	return exporter_ways[EXPORTER_RESET].take(&e);
-}
-
-static int close_device(void)
-{
-	exporter_close(&e);
-	return 0;
 }
 
 /*
  * An importer that gives nothing back holds up the call that takes the memory; a fault
  * has to wait for the end of that, and then finds what there is.
  */
-static void test_waits(const char *what, int (*take)(void), int want)
+static void test_waits(const char *what, int (*take)(struct exporter *e), int want)
 {
 	int fd = export_bar(&e);
 	uint8_t *p = map_or_bail(fd, PAGE, PROT_READ | PROT_WRITE, 0);
@@ -522,19 +485,19 @@ static void test_waits(const char *what, int (*take)(void), int want)
 		return;
 	}
 	load(p, &got);
-	slow_start(&taker, take);
+	slow_start(&taker, take, &e);
 	tap_ok(importer_wait_notified(imp, 1), "%s: has begun", what);
 	slow_at = p;
-	slow_start(&toucher, slow_load);
+	slow_start(&toucher, slow_load, &e);
 	tap_ok(!slow_ended(&toucher, WAITS_MS), "%s: a fault waits for it", what);
 	tap_is(importer_call(imp, DMABUF_IMPORTER_UNMAP), 0, "%s: the importer gives back", what);
 	tap_is(slow_wait(&taker, what), 0, "%s: is over", what);
 	tap_is(slow_wait(&toucher, "a fault"), want, "%s: so is the fault", what);
 
-	if (take == close_device)
+	if (take == exporter_close)
 		exporter_open(&e);
-	else if (take == decode_off)
-		tap_is(exporter_ways[EXPORTER_DECODE].give(&e), 0, "decode on");
+	else if (take == decode->take)
+		tap_is(decode->give(&e), 0, "decode on");
 	close(imp);
 	munmap(p, PAGE);
 	close(fd);
@@ -563,7 +526,7 @@ static void test_killed(void)
 			load(p, &got);
 		_exit(1);
 	}
-	slow_start(&taker, decode_off);
+	slow_start(&taker, decode->take, &e);
 	tap_ok(importer_wait_notified(imp, 1), "a killed fault: the memory goes");
 	if (child < 0 || write(go[1], "", 1) != 1)
 		tap_bail("a child is lost");
@@ -575,7 +538,7 @@ static void test_killed(void)
 	tap_ok(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "a killed fault: is over");
 	tap_is(importer_call(imp, DMABUF_IMPORTER_UNMAP), 0, "a killed fault: the importer gives back");
 	tap_is(slow_wait(&taker, "decode off"), 0, "a killed fault: the memory is gone");
-	tap_is(exporter_ways[EXPORTER_DECODE].give(&e), 0, "decode on");
+	tap_is(decode->give(&e), 0, "decode on");
 	close(go[0]);
 	close(go[1]);
 	close(imp);
@@ -596,14 +559,16 @@ static void pin(int policy)
 	sched_setscheduler(0, policy, &param);
 }
 
-static int store_huge(void)
+static int store_huge(struct exporter *unused)
 {
+	(void)unused;
 	pin(SCHED_IDLE);
 	return store(raced, 1);
 }
 
-static int store_small(void)
+static int store_small(struct exporter *unused)
 {
+	(void)unused;
 	pin(SCHED_FIFO);
 	return store(raced + 64 * PAGE, 2);
 }
@@ -622,12 +587,12 @@ static void test_huge_race(void)
 		if (imp < 0)
 			break;
 		raced = map_at(empty_room(), HUGE, fd, 0);
-		slow_start(&taker, reset);
+		slow_start(&taker, reset->take, &e);
 		importer_wait_notified(imp, 1);
-		slow_start(&huge, store_huge);
+		slow_start(&huge, store_huge, &e);
 		usleep(100000);
 		prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
-		slow_start(&small, store_small);
+		slow_start(&small, store_small, &e);
 		usleep(100000);
 		importer_call(imp, DMABUF_IMPORTER_UNMAP);
 		slow_wait(&taker, "a reset");
@@ -676,9 +641,9 @@ static void test_after_close(void)
 	close(fd);
 	tag_bar(6);
 	tap_ok(!load(p, &got) && got == tag(6, 0), "the mapping outlives the descriptor");
-	tap_is(decode_off(), 0, "decode off");
+	tap_is(decode->take(&e), 0, "decode off");
 	tap_is(load(p, &got), -EFAULT, "and loses its pages all the same");
-	tap_is(exporter_ways[EXPORTER_DECODE].give(&e), 0, "decode on");
+	tap_is(decode->give(&e), 0, "decode on");
 	tap_is(load(p, &got), 0, "and gets them back");
 
 	bario_bar_unmap(bar, e.bar_size);
@@ -898,7 +863,7 @@ static void test_buffered_write(void)
 	if (writer.fd < 0 || pthread_create(&thread, NULL, writer_main, NULL))
 		tap_bail("no thread");
 	for (i = 0; i < 30 && !ret; i++) {
-		ret = reset();
+		ret = reset->take(&e);
 		churn_wait(&c, c.depth);
 	}
 	atomic_store(&writer.stop, true);
@@ -937,7 +902,7 @@ int main(void)
 	test_refused();
 	test_access_modes();
 	test_attributes();
-	test_ranges();
+	exporter_layouts(&e, check_ranges);
 	test_pieces();
 	test_huge();
 	test_no_huge();
@@ -945,18 +910,18 @@ int main(void)
 	test_importers_mapping();
 	for (i = 0; i < EXPORTER_WAYS; i++)
 		test_way(&exporter_ways[i]);
-	test_waits("a reset", reset, 0);
-	test_waits("decode off", decode_off, -EFAULT);
+	test_waits("a reset", reset->take, 0);
+	test_waits("decode off", decode->take, -EFAULT);
 	test_killed();
 	test_huge_race();
 	test_userfaultfd();
 	test_buffered_write();
-	test_race(&exporter_ways[EXPORTER_DECODE], 100);
-	test_race(&exporter_ways[EXPORTER_RESET], 20);
+	test_race(decode, 100);
+	test_race(reset, 20);
 	test_race(&exporter_ways[EXPORTER_HOT_RESET], 20);
 	test_close_race();
 	bario_bar_unmap(bar, e.bar_size);
-	test_waits("the close", close_device, -EFAULT);
+	test_waits("the close", exporter_close, -EFAULT);
 	map_bar();
 	test_after_close();
 	exporter_close(&e);

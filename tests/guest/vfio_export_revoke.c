@@ -35,12 +35,6 @@ static int mem_on(void)
 	return exporter_ways[EXPORTER_DECODE].give(&e);
 }
 
-static int close_device(void)
-{
-	exporter_close(&e);
-	return 0;
-}
-
 static void slow_must_end(struct slow *slow, const char *what)
 {
 	tap_is(slow_wait(slow, what), 0, "%s returns", what);
@@ -142,17 +136,18 @@ static void test_slow_importer(bool fence)
 }
 
 /* Making and freeing other buffers of the device, as another thread would. */
-static int make_and_free(void)
+static int make_and_free(struct exporter *e)
 {
-	int dmabuf = bario_bar_export(e.dev, e.bar, NULL, 0, NULL);
+	int dmabuf = bario_bar_export(e->dev, e->bar, NULL, 0, NULL);
 
 	return dmabuf < 0 ? dmabuf : close(dmabuf);
 }
 
 static int bystander;
 
-static int free_bystander(void)
+static int free_bystander(struct exporter *unused)
 {
+	(void)unused;
 	return close(bystander);
 }
 
@@ -160,16 +155,16 @@ static int free_bystander(void)
  * The importer gives nothing back until it is told: the revocation must not go
  * on without it, and what others may do meanwhile is "later", not an error.
  */
-static void test_stubborn_importer(const char *what, int (*take)(void))
+static void test_stubborn_importer(const char *what, int (*take)(struct exporter *e))
 {
 	int dmabuf = export_bar(&e), other = export_bar(&e), free_imp;
 	int imp = new_importer(dmabuf, DMABUF_IMPORTER_WHEN_TOLD, false);
 	int imp2 = new_importer(other, DMABUF_IMPORTER_WHEN_TOLD, false);
-	bool closing = take == close_device;
+	bool closing = take == exporter_close;
 	struct slow slow, other_slow;
 
 	bystander = export_bar(&e);
-	slow_start(&slow, take);
+	slow_start(&slow, take, &e);
 	tap_ok(importer_wait_notified(imp, 1), "%s: the importer is told", what);
 	tap_ok(importer_wait_notified(imp2, 1),
 	       "%s: the next one too, before the first gave back", what);
@@ -182,10 +177,10 @@ static void test_stubborn_importer(const char *what, int (*take)(void))
 		tap_is(remap(free_imp), -EAGAIN, "%s: map meanwhile is \"later\"", what);
 	close(free_imp);
 
-	slow_start(&other_slow, free_bystander);
+	slow_start(&other_slow, free_bystander, &e);
 	slow_must_end(&other_slow, "freeing another buffer meanwhile");
 	if (!closing) {
-		slow_start(&other_slow, make_and_free);
+		slow_start(&other_slow, make_and_free, &e);
 		slow_must_end(&other_slow, "making another buffer meanwhile");
 	}
 
@@ -196,7 +191,7 @@ static void test_stubborn_importer(const char *what, int (*take)(void))
 
 	if (closing) {
 		exporter_open(&e);
-	} else if (take == mem_off) {
+	} else if (take == exporter_ways[EXPORTER_DECODE].take) {
 		tap_is(remap(imp), -ENODEV, "%s: then there is nothing to map", what);
 		tap_is(mem_on(), 0, "decode on");
 	}
@@ -415,8 +410,8 @@ int main(void)
 	test_command_register();
 	test_slow_importer(false);
 	test_slow_importer(true);
-	test_stubborn_importer("decode off", mem_off);
-	test_stubborn_importer("close", close_device);
+	test_stubborn_importer("decode off", exporter_ways[EXPORTER_DECODE].take);
+	test_stubborn_importer("close", exporter_close);
 	test_race(&exporter_ways[EXPORTER_RESET]);
 	test_race(&exporter_ways[EXPORTER_HOT_RESET]);
 	test_revoked_then_closed();

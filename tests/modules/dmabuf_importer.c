@@ -425,7 +425,7 @@ static int importer_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct importer *imp = file->private_data;
 
-	/* Nobody detaches but the release. */
+	/* imp->lock is held over user copies, and mmap_lock here: no test detaches meanwhile. */
 	if (!READ_ONCE(imp->attach))
 		return -ENODEV;
 	return dma_buf_mmap(imp->attach->dmabuf, vma, vma->vm_pgoff);
