@@ -239,9 +239,8 @@ bool dma_token_submit(struct kiocb *iocb, struct dma_token *token, u64 offset,
 	if (!dma_token_direct_ok(iocb, bdev, token, offset, len, write))
 		return false;
 	first = dma_token_command_len(bdev, iocb->ki_pos, len);
-	/* see bio_dma_token_split_at() for both */
-	if (first < len && (iocb->ki_flags & IOCB_HIPRI ||
-			    len / DMA_TOKEN_NOWAIT_PARTS > first))
+	/* see bio_dma_token_split_at() */
+	if (len / DMA_TOKEN_NOWAIT_PARTS > first)
 		return false;
 	if (rw_verify_area(write ? WRITE : READ, file, &iocb->ki_pos, len))
 		return false;
@@ -250,7 +249,8 @@ bool dma_token_submit(struct kiocb *iocb, struct dma_token *token, u64 offset,
 	if (write)
 		task_io_account_write(len);
 	opf |= write ? REQ_OP_WRITE | REQ_SYNC | REQ_IDLE : REQ_OP_READ;
-	if (iocb->ki_flags & IOCB_HIPRI)
+	/* of parts, which may be in several queues, one poller finds but one */
+	if (iocb->ki_flags & IOCB_HIPRI && first == len)
 		opf |= REQ_POLLED;
 	bio = bio_alloc(bdev, 0, opf, GFP_KERNEL);
 	bio->bi_iter.bi_sector = iocb->ki_pos >> SECTOR_SHIFT;

@@ -286,10 +286,15 @@ static void polled(void)
 	w.what = "a write";
 	w.write = true;
 	go("polled", &w);
-	w.what = "two commands";
+	/* nobody need poll for these, but neither does a worker have to submit them */
+	w.what = "a write of two commands";
 	w.len = most + 512;
 	w.res = w.len;
-	w.direct = false;
+	go("polled", &w);
+	w.what = "a read of three commands";
+	w.write = false;
+	w.len = 2 * most + 512;
+	w.res = w.len;
 	go("polled", &w);
 }
 

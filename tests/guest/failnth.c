@@ -1046,13 +1046,8 @@ static void prepare_one(uint32_t block, bool write)
 /* A bio, or one of those that a large request takes, may not be submitted. */
 static void bios(unsigned int flags)
 {
-	/*
-	 * A megabyte goes as eight bios of 128 KiB; polled, as one that is split in a worker,
-	 * where its parts are submitted as 1024, 896, ... 128 KiB: 4.5 MiB in all.
-	 */
-	static const long parts[] = { 0, 128 * KIB + 1, 256 * KIB, 512 * KIB, 896 * KIB, 64 * MIB };
-	static const long splits[] = { 0, 1 * MIB + 1, 2 * MIB, 3 * MIB, 4 * MIB, 64 * MIB };
-	const long *spaces = flags & POLLED ? splits : parts;
+	/* a megabyte goes as eight bios of 128 KiB */
+	static const long spaces[] = { 0, 128 * KIB + 1, 256 * KIB, 512 * KIB, 896 * KIB, 64 * MIB };
 	unsigned int i, eio = 0, well = 0, other = 0, next = 0, missed;
 	uint32_t block;
 	int ret;
