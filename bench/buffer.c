@@ -5,18 +5,14 @@
  */
 #define _GNU_SOURCE
 #include <bario.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "case.h"
 
 #define MIB		(1ull << 20)
 #define SIZE		(256 * MIB)
-#define HUGE_PAGE	(2 * MIB)
 
 const char *const way_name[NR_WAYS] = {
 	[WAY_NOP]		= "nop",
@@ -72,60 +68,15 @@ static char *huge_pages(void)
 	return addr;
 }
 
-/*
- * How many pieces a memfd is in, in physical memory: udmabuf gives its pages one by one
- * even where they are neighbours, and the kernel's event tells what was given. Its own
- * pages are asked, as pagemap does not look into mappings of dma-bufs.
- */
-static uint64_t count_pieces(int memfd)
-{
-	uint64_t pieces = 0, last = 0, entry[512], pfn;
-	volatile char *addr = mmap(NULL, SIZE, PROT_READ, MAP_SHARED | MAP_NORESERVE, memfd, 0);
-	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	size_t page, i;
-
-	if (addr == MAP_FAILED || pagemap < 0)
-		die("cannot look for the pages of a memfd: %s", strerror(errno));
-	for (page = 0; page < SIZE / 4096; page += 512) {
-		off_t at = (off_t)(((uintptr_t)addr / 4096 + page) * 8);
-
-		for (i = 0; i < 512; i++)
-			(void)addr[(page + i) * 4096];
-		if (pread(pagemap, entry, sizeof(entry), at) != (ssize_t)sizeof(entry))
-			die("cannot read the pagemap: %s", strerror(errno));
-		for (i = 0; i < 512; i++) {
-			pfn = entry[i] & ((1ull << 55) - 1);
-			if (!(entry[i] >> 63) || !pfn)
-				die("the pagemap tells nothing: is this root?");
-			pieces += !last || pfn != last + 1;
-			last = pfn;
-		}
-	}
-	close(pagemap);
-	munmap((void *)addr, SIZE);
-	return pieces;
-}
-
-static int make_udmabuf(struct bench_buffer *buffer, enum bario_memfd kind, struct bario_err *err)
-{
-	int memfd, fd = bario_udmabuf(SIZE, kind, &memfd, err);
-
-	if (fd < 0)
-		return fd;
-	buffer->pieces = count_pieces(memfd);
-	close(memfd);
-	return fd;
-}
-
 static int make_dmabuf(struct bench_buffer *buffer, struct bario_err *err)
 {
 	switch (buffer->way) {
 	case WAY_BAR:
 		return bario_bar_export(open_device(), bar_number(), NULL, 0, err);
 	case WAY_UDMABUF_4K:
-		return make_udmabuf(buffer, BARIO_MEMFD_SCATTERED, err);
+		return bario_udmabuf(SIZE, BARIO_MEMFD_SCATTERED, NULL, err);
 	case WAY_UDMABUF_2M:
-		return make_udmabuf(buffer, BARIO_MEMFD_HUGE_2M, err);
+		return bario_udmabuf(SIZE, BARIO_MEMFD_HUGE_2M, NULL, err);
 	case WAY_HEAP:
 		return bario_heap_buf(NULL, SIZE, err);
 	default:
@@ -156,22 +107,15 @@ struct bench_buffer *buffer_get(enum way way)
 	return buffer;
 }
 
-/*
- * The event of the mapping that registration makes tells of how many segments it is. The
- * driver merges those that are neighbours: an IOMMU leaves none, and where the device
- * sees physical memory that is counted.
- */
-static uint64_t count_extents(const struct bench_buffer *buffer, struct bario_trace *trace)
+/* The event of the mapping that registration makes tells. */
+static uint64_t count_extents(struct bario_trace *trace)
 {
-	char line[256], segments[32], kind[32];
+	char line[256], extents[32];
 
 	if (bario_trace_last(trace, "dma_token_map", line, sizeof(line), NULL) ||
-	    bario_trace_field(line, "extents", segments, sizeof(segments)) ||
-	    bario_trace_field(line, "kind", kind, sizeof(kind)))
+	    bario_trace_field(line, "extents", extents, sizeof(extents)))
 		die("registration made no mapping");
-	if (buffer->pieces && !strcmp(kind, "memory"))
-		return buffer->pieces;
-	return strtoull(segments, NULL, 0);
+	return strtoull(extents, NULL, 0);
 }
 
 static void register_dmabuf(struct bench_buffer *buffer, struct io_uring *ring, int drive)
@@ -183,7 +127,7 @@ static void register_dmabuf(struct bench_buffer *buffer, struct io_uring *ring, 
 	    bario_trace_enable(trace, "dma_token:dma_token_map", NULL, &err) ||
 	    bario_ring_register(ring->ring_fd, 0, buffer->dmabuf, drive, &err))
 		die("%s: %s", way_name[buffer->way], err.msg);
-	buffer->extents = count_extents(buffer, trace);
+	buffer->extents = count_extents(trace);
 	bario_trace_close(trace);
 }
 

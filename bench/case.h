@@ -45,7 +45,6 @@ struct bench_case {
  * @addr: for the CPU, NULL where it does not need any
  * @bar: the BAR for the CPU, for WAY_BOUNCE
  * @dmabuf: descriptor, or -1
- * @pieces: of a udmabuf in physical memory, else 0
  * @extents: what the mapping of a token was made of, 0 without one
  */
 struct bench_buffer {
@@ -54,7 +53,6 @@ struct bench_buffer {
 	char *addr;
 	char *bar;
 	int dmabuf;
-	uint64_t pieces;
 	uint64_t extents;
 };
 

@@ -218,6 +218,22 @@ static bool dma_token_sgt_bounced(struct device *dev, struct sg_table *sgt)
 	return false;
 }
 
+/* Pieces that the device sees; an exporter may give each page an entry. */
+static unsigned int dma_token_nr_extents(struct sg_table *sgt)
+{
+	struct scatterlist *sg;
+	unsigned int nr = 0;
+	dma_addr_t end = 0;
+	int i;
+
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		if (!nr || sg_dma_address(sg) != end)
+			nr++;
+		end = sg_dma_address(sg) + sg_dma_len(sg);
+	}
+	return nr;
+}
+
 static void dma_token_trace_map(struct dma_token *token, struct sg_table *sgt)
 {
 	struct scatterlist *sg = sgt->sgl;
@@ -236,8 +252,9 @@ static void dma_token_trace_map(struct dma_token *token, struct sg_table *sgt)
 	else
 		kind = DMA_TOKEN_KIND_BRIDGE;
 
-	trace_dma_token_map(token->disk->disk_name, kind, sgt->nents,
-			    sg_dma_address(sg), token->size);
+	trace_dma_token_map(token->disk->disk_name, kind,
+			    dma_token_nr_extents(sgt), sg_dma_address(sg),
+			    token->size);
 }
 
 /* Everything about a new map that does not depend on the driver. */
