@@ -203,7 +203,8 @@ finish:
 /**
  * dma_token_submit - a direct transfer that is as simple as can be
  * @iocb:	file, position and I/O priority of the transfer, and in ki_flags
- *		whether it is polled.  The file is open for it, and neither the file
+ *		whether it is polled; ->private is NULL then, and may become the bio
+ *		to poll for.  The file is open for it, and neither the file
  *		nor the transfer has other flags but those that say direct and not to
  *		wait.
  * @token:	the token, borrowed until completion
@@ -239,7 +240,7 @@ bool dma_token_submit(struct kiocb *iocb, struct dma_token *token, u64 offset,
 	if (!dma_token_direct_ok(iocb, bdev, token, offset, len, write))
 		return false;
 	first = dma_token_command_len(bdev, iocb->ki_pos, len);
-	/* see bio_dma_token_split_at() */
+	/* a great many are for a worker, see bio_dma_token_split_at() */
 	if (len / DMA_TOKEN_NOWAIT_PARTS > first)
 		return false;
 	if (rw_verify_area(write ? WRITE : READ, file, &iocb->ki_pos, len))
@@ -249,7 +250,12 @@ bool dma_token_submit(struct kiocb *iocb, struct dma_token *token, u64 offset,
 	if (write)
 		task_io_account_write(len);
 	opf |= write ? REQ_OP_WRITE | REQ_SYNC | REQ_IDLE : REQ_OP_READ;
-	/* of parts, which may be in several queues, one poller finds but one */
+	/*
+	 * Who polls looks into one queue, and parts may be in several.  They have
+	 * interrupts, as those of any bio that is split.  So said before there is a
+	 * request, and with iocb->private left as it is, NULL: the one who polls
+	 * finds no bio, none that has been freed either, and waits for @end_io.
+	 */
 	if (iocb->ki_flags & IOCB_HIPRI && first == len)
 		opf |= REQ_POLLED;
 	bio = bio_alloc(bdev, 0, opf, GFP_KERNEL);
