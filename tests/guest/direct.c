@@ -56,7 +56,8 @@ static int drive;
 
 static void probe(void)
 {
-	int ret = rig_probes("p:by_read blkdev_read_iter\np:by_write blkdev_write_iter\n");
+	int ret = rig_probes("p:by_read blkdev_read_iter\np:by_write blkdev_write_iter\n"
+			     "p:by_timeout nvme_timeout\n");
 
 	if (ret == -ENOENT || ret == -EACCES)
 		tap_skip_all("no probes in this kernel");
@@ -64,7 +65,7 @@ static void probe(void)
 		tap_bail("probes: %s", strerror(-ret));
 }
 
-/* How often one of the two methods was called. */
+/* How often one of the two methods was called, or a command found by its timeout alone. */
 static unsigned long by_method(void)
 {
 	FILE *f = fopen(TRACING "kprobe_profile", "r");

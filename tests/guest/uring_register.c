@@ -391,6 +391,30 @@ static void memory(void)
 	free(buf);
 }
 
+/* The event of a mapping tells pieces of memory, not the pages that an exporter gives. */
+static void extents(void)
+{
+	const size_t huge = 2u << 20;
+	struct rig_memory pages;
+	struct bario_trace *trace;
+	struct bario_err err;
+	char line[256], text[32];
+	unsigned long nr;
+
+	rig_memory(&pages, "hugetlb", huge);
+	if (bario_trace_open(&trace, &err) ||
+	    bario_trace_enable(trace, "dma_token:dma_token_map", NULL, &err))
+		tap_bail("%s", err.msg);
+	rig_register(&ring, 6, &pages, drive);
+	if (bario_trace_last(trace, "dma_token_map", line, sizeof(line), &err) ||
+	    bario_trace_field(line, "extents", text, sizeof(text)))
+		tap_bail("no event of a mapping");
+	nr = strtoul(text, NULL, 10);
+	tap_is(nr, 1, "a page of 2 MiB is one extent");
+	bario_trace_close(trace);
+	rig_free_memory(&pages);
+}
+
 /* The tag comes when what it was given with is no longer used. */
 static int64_t next_tag(void)
 {
@@ -488,6 +512,7 @@ int main(void)
 	files();
 	some_of_several();
 	memory();
+	extents();
 	tags();
 	closed_files();
 	clones();
