@@ -159,6 +159,9 @@ choosing()
 	run
 	check 'one failure among several fails' 1 '1 passed, 1 failed, 0 skipped' \
 		"log: $tree/build/log/check/wrong.log"
+	add wrong '' 'echo 1..1; echo not ok 1; echo tests/vm/run: a hang; echo "    a stack"; exit 1'
+	run
+	check 'a failure shows what came of its machine' 1 '1 passed, 1 failed, 0 skipped' 'a stack'
 	run good
 	check 'a name runs that test alone' 0 '1 passed, 0 failed, 0 skipped'
 	run nobody

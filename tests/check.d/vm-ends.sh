@@ -25,6 +25,7 @@ log_shown() {
 
 ends 'a command that does not end is 91' 91 machine --timeout 15 -- sleep 1000
 point '... and shows the log' log_shown '\[ +[0-9]+\.[0-9]+\]'
+point '... and who is blocked' log_shown 'sysrq: Show Blocked State'
 point '... and leaves no process' nothing_left
 ends 'a machine that does not come up is 91' 91 machine --timeout 6 --append init=/dev/null --append rdinit=/usr/bin/yes -- true
 point '... and leaves no process' nothing_left

@@ -257,9 +257,18 @@ keep_log() {
 	sed -n "/TCG doesn't support/!s/^/qemu: /p" "$dir/qemu.err" >>"$kept"
 }
 
+# Who waits for what, and what the processors do, in a log that the guest ended because
+# time was up: without the timers between the two, which are many lines.
+blocked_tasks() {
+	tr -d '\r' <"$1" | awk '/sysrq: Show Blocked State/ { show = 1 }
+		/sysrq: Show clockevent devices/ { show = 0 }
+		/sysrq: Show backtrace of all/ { show = 1 }
+		show' | head -n 100
+}
+
 # The end of it: a message, the part of the log that tells why, the status.
 fail_with() {
-	local status=$1 message=$2 shown
+	local status=$1 message=$2 shown=''
 
 	keep_log
 	decided=true
@@ -267,8 +276,9 @@ fail_with() {
 	case $status in
 	92) shown=$("$here/klog" "$kept" "${allowed[@]}" | head -n 40) ;;
 	93) shown=$(tr -d '\r' <"$kept" | grep -m 1 -A 60 -E 'BUG: |Oops|general protection|Kernel panic') ;;
-	*) shown=$(tail -n 40 -- "$kept" | tr -d '\r') ;;
+	91) shown=$(blocked_tasks "$kept") ;;
 	esac || true
+	[[ -n $shown ]] || shown=$(tail -n 40 -- "$kept" | tr -d '\r')
 	printf '%s\n' "$shown" | sed 's/^/    /' >&2
 	printf 'tests/vm/run: the whole log is in %s\n' "$kept" >&2
 	exit "$status"
