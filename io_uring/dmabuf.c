@@ -254,6 +254,7 @@ int __io_dmabuf_import_rw(struct io_kiocb *req, u64 addr, u32 len)
 {
 	struct dma_token *token = req->imu->dma_token;
 
+	req->flags |= REQ_F_DMABUF;
 	if (len > MAX_RW_COUNT)
 		return -EINVAL;
 	if (addr > token->size || len > token->size - addr)
@@ -341,7 +342,7 @@ static int io_dmabuf_wait_map(struct io_kiocb *req, struct dma_token *token)
  * ->iopoll_completed: nothing of it is touched after either. The bio is ours; the
  * parts of a longer transfer were its children and are over.
  */
-static void io_dmabuf_end_bio(struct bio *bio)
+void io_dmabuf_end_bio(struct bio *bio)
 {
 	struct io_kiocb *req = bio->bi_private;
 	struct kiocb *kiocb = io_kiocb_to_cmd(req, struct kiocb);
@@ -364,44 +365,6 @@ static void io_dmabuf_end_bio(struct bio *bio)
 }
 
 /*
- * Submit a request whose SQE has no flags straight to the block layer, where
- * nothing is in the way: past ->read_iter() and ->write_iter(), which cost more
- * than all the rest of it does in here. What they would do for such a request,
- * dma_token_submit() does. Whatever is not as usual is left to them, and to
- * __io_dmabuf_issue() for what may be wrong with it: nothing has happened then.
- *
- * Not from a worker, which may wait for what this gives up on. ->bytes_done is 0,
- * as no attempt ends with a part that is not the last.
- *
- * Returns true if the request is the block layer's now.
- */
-bool io_dmabuf_submit(struct io_kiocb *req, u64 addr, u32 len, bool write)
-{
-	const fmode_t mode = FMODE_NOWAIT | (write ? FMODE_WRITE : FMODE_READ);
-	struct kiocb *kiocb = io_kiocb_to_cmd(req, struct kiocb);
-	struct dma_token *token = req->imu->dma_token;
-	struct file *file = req->file;
-
-	/* with FMODE_NOWAIT and no flags, REQ_F_NOWAIT cannot be set either */
-	if (file->f_iocb_flags != IOCB_DIRECT || (file->f_mode & mode) != mode)
-		return false;
-	if (!dma_token_is_mapped(token))
-		return false;
-
-	io_req_set_res(req, len, 0);
-	kiocb->ki_flags = IOCB_DIRECT | IOCB_NOWAIT;
-	if (write)
-		kiocb->ki_flags |= IOCB_WRITE;
-	if (req->ctx->flags & IORING_SETUP_IOPOLL) {
-		kiocb->private = NULL;
-		kiocb->ki_flags |= IOCB_HIPRI;
-		req->iopoll_completed = 0;
-	}
-	return dma_token_submit(kiocb, token, addr, len, write,
-				io_dmabuf_end_bio, req);
-}
-
-/*
  * Called for each attempt, now that the file is known.
  *
  * -EAGAIN takes a request to io-wq, except for REQ_F_NOWAIT, for which it is
@@ -409,7 +372,7 @@ bool io_dmabuf_submit(struct io_kiocb *req, u64 addr, u32 len, bool write)
  * to a worker otherwise: it isn't retried there, or in a tight loop if the ring is
  * polled.
  */
-int __io_dmabuf_issue(struct io_kiocb *req, u64 addr, u32 len)
+int io_dmabuf_issue(struct io_kiocb *req, u64 addr, u32 len)
 {
 	struct dma_token *token = req->imu->dma_token;
 	struct kiocb *kiocb = io_kiocb_to_cmd(req, struct kiocb);
@@ -508,13 +471,12 @@ static void io_dmabuf_retry(struct io_kiocb *req)
 	}
 }
 
-bool __io_dmabuf_complete_rw(struct io_kiocb *req, long *res)
+long __io_dmabuf_complete_rw(struct io_kiocb *req, long res)
 {
-	*res = __io_dmabuf_rw_res(req, *res);
-	if (*res != -ESTALE)
-		return false;
-	io_dmabuf_retry(req);
-	return true;
+	res = __io_dmabuf_rw_res(req, res);
+	if (res == -ESTALE)
+		io_dmabuf_retry(req);
+	return res;
 }
 
 /*

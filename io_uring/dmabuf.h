@@ -3,9 +3,11 @@
 #define IOU_DMABUF_H
 
 #include <linux/dma-token.h>
+#include <linux/fs.h>
 #include <linux/io_uring_types.h>
 #include <linux/uio.h>
 
+#include "io_uring.h"
 #include "rsrc.h"
 
 #ifdef CONFIG_IO_URING_DMABUF
@@ -26,11 +28,11 @@ int io_dmabuf_register(struct io_ring_ctx *ctx,
 int io_dmabuf_check_clone(struct io_ring_ctx *ctx);
 
 int __io_dmabuf_import_rw(struct io_kiocb *req, u64 addr, u32 len);
-int __io_dmabuf_issue(struct io_kiocb *req, u64 addr, u32 len);
-bool io_dmabuf_submit(struct io_kiocb *req, u64 addr, u32 len, bool write);
+int io_dmabuf_issue(struct io_kiocb *req, u64 addr, u32 len);
+void io_dmabuf_end_bio(struct bio *bio);
 long __io_dmabuf_rw_res(struct io_kiocb *req, long res);
 void __io_dmabuf_cancel(struct io_kiocb *req);
-bool __io_dmabuf_complete_rw(struct io_kiocb *req, long *res);
+long __io_dmabuf_complete_rw(struct io_kiocb *req, long res);
 ssize_t __io_dmabuf_read_res(struct io_kiocb *req, ssize_t res);
 struct io_wq_work_node *io_dmabuf_iopoll_done(struct io_wq_work_node *list,
 					      int *nr_events);
@@ -71,22 +73,16 @@ static inline void io_dmabuf_put(struct io_mapped_ubuf *imu)
 		dma_token_put(imu->dma_token);
 }
 
-/*
- * The token of a request that was prepared with a dma-buf, or NULL. Test the
- * opcode first, ->imu is something else for others.
- */
-static inline struct dma_token *io_dmabuf_token(const struct io_kiocb *req)
+/* Was the request prepared with a dma-buf? Any request may be asked. */
+static inline bool io_req_has_dmabuf(const struct io_kiocb *req)
 {
-	if (req->opcode != IORING_OP_READ_FIXED &&
-	    req->opcode != IORING_OP_WRITE_FIXED)
-		return NULL;
-	return req->imu->dma_token;
+	return unlikely(req->flags & REQ_F_DMABUF);
 }
 
 /* A linked timeout has run out and found the request nowhere. */
 static inline void io_dmabuf_cancel(struct io_kiocb *req)
 {
-	if (io_dmabuf_token(req))
+	if (io_req_has_dmabuf(req))
 		__io_dmabuf_cancel(req);
 }
 
@@ -100,17 +96,51 @@ static inline bool io_dmabuf_import_rw(struct io_kiocb *req, u64 addr, u32 len,
 	return true;
 }
 
-static inline int io_dmabuf_issue(struct io_kiocb *req, u64 addr, u32 len)
+/*
+ * Submit a request whose SQE has no flags straight to the block layer, where
+ * nothing is in the way: past ->read_iter() and ->write_iter(), which cost more
+ * than all the rest of it does in here. What they would do for such a request,
+ * dma_token_submit() does. Whatever is not as usual is left to them, and to
+ * io_dmabuf_issue() for what may be wrong with it: nothing has happened then.
+ *
+ * Not from a worker, which may wait for what this gives up on. ->bytes_done is 0,
+ * as no attempt ends with a part that is not the last.
+ *
+ * Part of its one caller, as a call more costs as much as half of what this does.
+ *
+ * Returns true if the request is the block layer's now.
+ */
+static __always_inline bool
+io_dmabuf_submit(struct io_kiocb *req, u64 addr, u32 len, bool write)
 {
-	if (likely(!io_dmabuf_token(req)))
-		return 0;
-	return __io_dmabuf_issue(req, addr, len);
+	const fmode_t mode = FMODE_NOWAIT | (write ? FMODE_WRITE : FMODE_READ);
+	struct kiocb *kiocb = io_kiocb_to_cmd(req, struct kiocb);
+	struct dma_token *token = req->imu->dma_token;
+	struct file *file = req->file;
+
+	/* with FMODE_NOWAIT and no flags, REQ_F_NOWAIT cannot be set either */
+	if (file->f_iocb_flags != IOCB_DIRECT || (file->f_mode & mode) != mode)
+		return false;
+	if (!dma_token_is_mapped(token))
+		return false;
+
+	io_req_set_res(req, len, 0);
+	kiocb->ki_flags = IOCB_DIRECT | IOCB_NOWAIT;
+	if (write)
+		kiocb->ki_flags |= IOCB_WRITE;
+	if (req->ctx->flags & IORING_SETUP_IOPOLL) {
+		kiocb->private = NULL;
+		kiocb->ki_flags |= IOCB_HIPRI;
+		req->iopoll_completed = 0;
+	}
+	return dma_token_submit(kiocb, token, addr, len, write,
+				io_dmabuf_end_bio, req);
 }
 
 /* What the result of an attempt means: -ESTALE if there has to be another. */
 static inline long io_dmabuf_rw_res(struct io_kiocb *req, long res)
 {
-	if (likely(res >= 0) || !io_dmabuf_token(req))
+	if (likely(res >= 0) || !io_req_has_dmabuf(req))
 		return res;
 	return __io_dmabuf_rw_res(req, res);
 }
@@ -118,9 +148,11 @@ static inline long io_dmabuf_rw_res(struct io_kiocb *req, long res)
 /* Returns true if there is another attempt, which then owns the request. */
 static inline bool io_dmabuf_complete_rw(struct io_kiocb *req, long *res)
 {
-	if (likely(*res >= 0) || !io_dmabuf_token(req))
+	if (likely(*res >= 0) || !io_req_has_dmabuf(req))
 		return false;
-	return __io_dmabuf_complete_rw(req, res);
+	/* by value, or the result of every request would be kept in memory */
+	*res = __io_dmabuf_complete_rw(req, *res);
+	return *res == -ESTALE;
 }
 
 /*
@@ -129,7 +161,7 @@ static inline bool io_dmabuf_complete_rw(struct io_kiocb *req, long *res)
  */
 static inline ssize_t io_dmabuf_read_res(struct io_kiocb *req, ssize_t res)
 {
-	if (likely(res > 0) || res == -EAGAIN || !io_dmabuf_token(req))
+	if (!io_req_has_dmabuf(req) || res > 0 || res == -EAGAIN)
 		return res;
 	return __io_dmabuf_read_res(req, res);
 }
@@ -137,7 +169,7 @@ static inline ssize_t io_dmabuf_read_res(struct io_kiocb *req, ssize_t res)
 /* Polled and completed, to be retried. */
 static inline bool io_dmabuf_stale(const struct io_kiocb *req)
 {
-	return unlikely(req->cqe.res == -ESTALE) && io_dmabuf_token(req);
+	return unlikely(req->cqe.res == -ESTALE) && io_req_has_dmabuf(req);
 }
 
 #else /* CONFIG_IO_URING_DMABUF */
@@ -184,9 +216,9 @@ static inline void io_dmabuf_put(struct io_mapped_ubuf *imu)
 {
 }
 
-static inline struct dma_token *io_dmabuf_token(const struct io_kiocb *req)
+static inline bool io_req_has_dmabuf(const struct io_kiocb *req)
 {
-	return NULL;
+	return false;
 }
 
 static inline void io_dmabuf_cancel(struct io_kiocb *req)
@@ -202,6 +234,12 @@ static inline bool io_dmabuf_import_rw(struct io_kiocb *req, u64 addr, u32 len,
 static inline int io_dmabuf_issue(struct io_kiocb *req, u64 addr, u32 len)
 {
 	return 0;
+}
+
+static inline bool io_dmabuf_submit(struct io_kiocb *req, u64 addr, u32 len,
+				    bool write)
+{
+	return false;
 }
 
 static inline long io_dmabuf_rw_res(struct io_kiocb *req, long res)

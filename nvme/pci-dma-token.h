@@ -152,6 +152,13 @@ static bool nvme_token_sgls(struct nvme_dev *dev)
 	return sgl_threshold && nvme_ctrl_sgl_supported(&dev->ctrl);
 }
 
+static void nvme_sgl_set_one(struct nvme_rw_command *cmnd, dma_addr_t addr,
+			     u32 len)
+{
+	cmnd->flags = NVME_CMD_SGL_METABUF;
+	nvme_sgl_set_data(&cmnd->dptr.sgl, addr, len);
+}
+
 /*
  * One descriptor where an extent has the whole range, a list of them where they
  * are long enough for sgl_threshold, as for pages.  BLK_STS_NOTSUPP is for the
@@ -174,9 +181,7 @@ static blk_status_t nvme_setup_token_sgl(struct nvme_dev *dev,
 
 	nr = nvme_sgl_count(x, offset, len, &ext);
 	if (nr == 1) {
-		cmnd->flags = NVME_CMD_SGL_METABUF;
-		nvme_sgl_set_data(&cmnd->dptr.sgl,
-				  ext->addr + (offset - ext->start), len);
+		nvme_sgl_set_one(cmnd, ext->addr + (offset - ext->start), len);
 		return BLK_STS_OK;
 	}
 	if (nr > NVME_SGL_SLOTS || len / nr < sgl_threshold)
@@ -255,12 +260,16 @@ static blk_status_t nvme_setup_token_data(struct nvme_dev *dev,
 {
 	u64 offset = bio_dma_token_offset(&req->bio->bi_iter);
 	u32 len = blk_rq_bytes(req);
-	unsigned int entries = nvme_prp_entries(offset, len);
 	const struct nvme_dma_extents *x = &nmap->x;
+	unsigned int entries;
 	blk_status_t ret;
 
-	if ((x->nr == 1 ||
-	     (entries > 1 && x->longest > 2 * NVME_DMA_PAGE_SIZE)) &&
+	if (x->nr == 1 && nvme_token_sgls(dev)) {
+		nvme_sgl_set_one(cmnd, x->ext->addr + offset, len);
+		return BLK_STS_OK;
+	}
+	entries = nvme_prp_entries(offset, len);
+	if (entries > 1 && x->longest > 2 * NVME_DMA_PAGE_SIZE &&
 	    nvme_token_sgls(dev)) {
 		ret = nvme_setup_token_sgl(dev, req, cmnd, x, offset, len);
 		if (ret != BLK_STS_NOTSUPP)
@@ -306,23 +315,32 @@ static blk_status_t nvme_map_token(struct nvme_dev *dev, struct request *req,
 	return BLK_STS_OK;
 }
 
-/*
- * The part of nvme_unmap_data() for a request that carries a token; false for
- * all others.
- */
-static bool nvme_unmap_token(struct nvme_dev *dev, struct request *req)
+/* Apart from what every command needs, whose way it would make longer. */
+static noinline void nvme_free_token_data(struct nvme_dev *dev,
+					  struct request *req)
 {
 	struct nvme_iod *iod = blk_mq_rq_to_pdu(req);
-	struct dma_map *map = iod->dma_map;
-
-	if (!map)
-		return false;
 
 	if (iod->nr_allocations == 0)
 		dma_pool_free(dev->prp_small_pool, iod->list[0].prp_list,
 			      iod->first_dma);
-	else if (iod->nr_allocations > 0)
+	else
 		nvme_free_prps(dev, req);
+}
+
+/*
+ * The part of nvme_unmap_data() for a request that carries a token; false for
+ * all others.
+ */
+static inline bool nvme_unmap_token(struct nvme_dev *dev, struct request *req)
+{
+	struct nvme_iod *iod = blk_mq_rq_to_pdu(req);
+	struct dma_map *map = iod->dma_map;
+
+	if (likely(!map))
+		return false;
+	if (unlikely(iod->nr_allocations >= 0))
+		nvme_free_token_data(dev, req);
 
 	iod->dma_map = NULL;
 	dma_map_put(map);

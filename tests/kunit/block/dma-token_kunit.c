@@ -343,7 +343,8 @@ static void bio_splits_by_length(struct kunit *test)
 		unsigned int segs = 0;
 		int got;
 
-		got = bio_split_rw_at(bio, &lim, &segs, c->max_bytes);
+		got = bio_dma_token_split_at(bio, &lim, &segs, c->max_bytes,
+					     lim.logical_block_size);
 		KUNIT_EXPECT_EQ_MSG(test, got, c->want, "%s", c->name);
 		KUNIT_EXPECT_EQ_MSG(test, segs, 1, "%s", c->name);
 		KUNIT_EXPECT_EQ_MSG(test, !!(bio->bi_opf & REQ_POLLED),
@@ -390,7 +391,9 @@ static void bio_fits_where_it_is_not_split(struct kunit *test)
 		bio->bi_iter.bi_sector = prandom_u32_state(&rnd) % 65536;
 		bio->bi_iter.bi_bvec_done = prandom_u32_state(&rnd) & ~1u;
 		max = max_sectors_at(&lim, bio->bi_iter.bi_sector);
-		split = bio_split_rw_at(bio, &lim, &segs, max << SECTOR_SHIFT);
+		split = bio_dma_token_split_at(bio, &lim, &segs,
+					       max << SECTOR_SHIFT,
+					       lim.logical_block_size);
 		if (!bio_dma_token_fits(bio, &lim))
 			continue;
 		KUNIT_ASSERT_LE(test, bio_sectors(bio),
