@@ -8,7 +8,7 @@ SOAK_MINUTES ?= 30
 BENCH_MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check bench bench-ordinary bench-quick soak kcsan fresh kernel kernel-debug user fio perf perf-report guest vm-image shell \
+.PHONY: help demo check bench bench-ordinary bench-profile bench-quick soak kcsan fresh kernel kernel-debug user fio perf perf-report guest vm-image shell \
 	graft-check refresh series-check stock-baseline clean distclean
 
 help:	## show the targets
@@ -31,6 +31,9 @@ bench-quick:	## what an I/O costs, counted, in the cases that have a bar; a page
 
 bench-ordinary:	## what I/O that is not ours costs, on our kernel and on the stock one
 	@bench/run ordinary
+
+bench-profile:	## where the instructions of two cases go, by function (PROFILE="CASE CASE")
+	@bench/run profile $(PROFILE)
 
 bench:	## the same for every way to move data, for BENCH_MINUTES=60
 	@BENCH_MINUTES="$(BENCH_MINUTES)" bench/run full

@@ -74,6 +74,21 @@ for word in "${words[@]}"; do
 done
 same 'how many extents a buffer has' '7 - - -' "$("$bench/extents" "$scratch/results.txt" | awk '$1 == "none" { print $2, $3, $4, $5 }')"
 
+# Where instructions go: two rounds of two I/Os, what a function has in several blocks, and
+# what is before the kernel. Addresses are compared as text.
+cat >"$scratch/map" <<'TEXT'
+ffffffff81000000 T startup
+ffffffff81000100 t one
+ffffffff81000100 t alias_of_one
+ffffffff8100a000 T two
+ffffffff8100a000 D data
+TEXT
+printf '%s\n' '00007f0000000000 999' 'ffffffff81000110 6' 'ffffffff8100a000 2' end 'ffffffff810001ff 6' end >"$scratch/prof.a"
+printf '%s\n' 'ffffffff8100a0ff 30' 'ffffffff81000002 1' end >"$scratch/prof.b"
+"$bench/profile/functions" "$scratch/map" "$scratch/prof.a" 4 "$scratch/prof.b" 2 >"$scratch/functions"
+same 'a profile is by function, the dearest first' '0.5:15.0:+14.5:two;3.5:15.5:+12.0:in all;0.0:0.5:+0.5:less than one each;3.0:0.0:-3.0:one;' \
+	"$(awk '{ printf "%s:%s:%s:", $1, $2, $3; for (i = 4; i <= NF; i++) printf "%s%s", $i, i < NF ? " " : ";" }' "$scratch/functions")"
+
 # The runner, in a checkout with a machine that answers at once, hangs, or has a case fail.
 fake=$scratch/top
 mkdir -p "$fake/kernel" "$fake/tests/vm" "$scratch/built/bench"
@@ -138,4 +153,12 @@ point 'who polls has no interrupts' grep -qE ' how=poll .* irqs=0.000 idle_polls
 point '... nor has passthrough' grep -qE ' how=poll .* irqs=0.000 ' <<<"$(line passthru read)"
 point 'requests that were split come back, polled or not' grep -qE ' depth=32 how=poll .* commands=[28].000 ' <<<"$(line fixed read block=1048576)"
 same 'an IOMMU makes one extent of all pages' 1 "$(word extents "$(line udmabuf-2m read)")"
+ends 'a profile of two cases' 0 "$bench/run" profile none/bar:read:4096:1:irq strict/bar:read:4096:32:irq
+# shellcheck disable=SC2016
+point '... of which each submits once an I/O' \
+	awk '$4 == "dma_token_submit" { same = $1 > 0 && $1 == $2 } END { exit !same }' "$scratch/out"
+# shellcheck disable=SC2016
+point '... and nine tenths and more of what is counted is the kernel' \
+	awk -v min="$(word min "$(tail -n 1 "$build/bench/profile/results.txt")")" \
+	'/ in all$/ { most = $2 < min && $2 > 0.9 * min } END { exit !most }' "$scratch/out"
 tap_end
