@@ -74,9 +74,9 @@ static int make_dmabuf(struct bench_buffer *buffer, struct bario_err *err)
 	case WAY_BAR:
 		return bario_bar_export(open_device(), bar_number(), NULL, 0, err);
 	case WAY_UDMABUF_4K:
-		return bario_udmabuf(SIZE, BARIO_MEMFD_SCATTERED, NULL, err);
+		return bario_udmabuf(SIZE, BARIO_MEMFD_SCATTERED, err);
 	case WAY_UDMABUF_2M:
-		return bario_udmabuf(SIZE, BARIO_MEMFD_HUGE_2M, NULL, err);
+		return bario_udmabuf(SIZE, BARIO_MEMFD_HUGE_2M, err);
 	case WAY_HEAP:
 		return bario_heap_buf(NULL, SIZE, err);
 	default:

@@ -14,7 +14,7 @@ static int udmabuf_alloc(struct source *source, struct bario_err *err)
 	bool huge = source->options->hugepage == HUGE_2M;
 	size_t size = huge ? (source->size + HUGE_2M - 1) / HUGE_2M * HUGE_2M : source->size;
 	struct bario_err why = { 0 };
-	int ret = bario_udmabuf(size, huge ? BARIO_MEMFD_HUGE_2M : BARIO_MEMFD_PAGES, NULL, &why);
+	int ret = bario_udmabuf(size, huge ? BARIO_MEMFD_HUGE_2M : BARIO_MEMFD_PAGES, &why);
 
 	if (ret < 0)
 		return fail(err, ret, "%.300s%s", why.msg,

@@ -103,7 +103,7 @@ static void do_buf(struct thread *t)
 
 static void do_udmabuf(struct thread *t)
 {
-	int fd = bario_udmabuf(MIB, BARIO_MEMFD_PAGES, NULL, NULL);
+	int fd = bario_udmabuf(MIB, BARIO_MEMFD_PAGES, NULL);
 
 	if (fd >= 0)
 		keep_buf(t, fd, MIB, O_RDWR);

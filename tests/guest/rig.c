@@ -257,7 +257,7 @@ static int huge_udmabuf(size_t size)
 		return -ENOENT;
 	if (fprintf(f, "%zu", size >> 21) < 0 || fclose(f))
 		tap_bail("nr_hugepages: %s", strerror(errno));
-	return bario_udmabuf(size, BARIO_MEMFD_HUGE_2M, NULL, NULL);
+	return bario_udmabuf(size, BARIO_MEMFD_HUGE_2M, NULL);
 }
 
 static void bar_memory(struct rig_memory *mem)

@@ -180,11 +180,8 @@ enum bario_memfd {
 	BARIO_MEMFD_HUGE_2M,	/* hugetlb pages of 2 MiB, @size a multiple */
 };
 
-/* From /dev/udmabuf; the memory is also reachable by mapping *@memfd, which
- * the caller closes. @memfd may be NULL.
- */
-int bario_udmabuf(size_t size, enum bario_memfd kind, int *memfd,
-		  struct bario_err *err);
+/* From /dev/udmabuf */
+int bario_udmabuf(size_t size, enum bario_memfd kind, struct bario_err *err);
 
 /* From /dev/dma_heap/@heap, "system" if NULL */
 int bario_heap_buf(const char *heap, size_t size, struct bario_err *err);

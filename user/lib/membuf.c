@@ -73,7 +73,7 @@ static int sealed_memfd(size_t size, enum bario_memfd kind, struct bario_err *er
 	return ret;
 }
 
-int bario_udmabuf(size_t size, enum bario_memfd kind, int *memfdp, struct bario_err *err)
+int bario_udmabuf(size_t size, enum bario_memfd kind, struct bario_err *err)
 {
 	struct udmabuf_create create = { .flags = UDMABUF_FLAGS_CLOEXEC, .size = size };
 	int memfd, control, fd;
@@ -95,10 +95,7 @@ int bario_udmabuf(size_t size, enum bario_memfd kind, int *memfdp, struct bario_
 		fd = fail_errno(err, "cannot make a udmabuf",
 				": sizes are whole pages, up to udmabuf's parameter size_limit_mb");
 	close(control);
-	if (fd < 0 || !memfdp)
-		close(memfd);
-	else
-		*memfdp = memfd;
+	close(memfd);
 	return fd;
 }
 

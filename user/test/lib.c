@@ -351,7 +351,7 @@ static void test_refusals(void)
 	tap_is(bario_ring_sparse(999, 4, &err), -EBADF, "no ring");
 	tap_is(bario_ring_register(999, 0, -1, -1, &err), -EBADF, "no ring to register with");
 	tap_is(bario_ring_clear(999, 0, NULL), -EBADF, "no ring to clear in, nobody to tell");
-	tap_is(bario_udmabuf(4096, BARIO_MEMFD_PAGES, NULL, &err), -ENOENT, "no udmabuf");
+	tap_is(bario_udmabuf(4096, BARIO_MEMFD_PAGES, &err), -ENOENT, "no udmabuf");
 	tap_ok(strstr(err.msg, "CONFIG_UDMABUF"), "... and says what it wants");
 	tap_is(bario_heap_buf(NULL, 4096, &err), -ENOENT, "no heap");
 	tap_is(bario_dmabuf_map(-1, 4096, &addr, &err), -EBADF, "no dma-buf to map");
