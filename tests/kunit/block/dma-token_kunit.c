@@ -407,6 +407,29 @@ static void bio_fits_where_it_is_not_split(struct kunit *test)
 	bio_put(bio);
 }
 
+/* not by its pages, of which there are none, nor by the limits for them */
+static void bio_is_split_as_a_token(struct kunit *test)
+{
+	struct bio *bio = token_bio(test, REQ_OP_READ, 4, SZ_512K);
+	struct queue_limits lim = {
+		.dma_alignment = 3,
+		.logical_block_size = 512,
+		.physical_block_size = 512,
+		.max_dma_token_sectors = 1024,
+		.max_sectors = 8,
+		.max_segments = 1,
+		.max_segment_size = SZ_4K,
+		.chunk_sectors = 2048,
+	};
+	unsigned int segs = 0;
+
+	bio->bi_iter.bi_sector = 1024;
+	KUNIT_EXPECT_FALSE(test, bio_dma_token_fits(bio, &lim));
+	KUNIT_EXPECT_PTR_EQ(test, bio_split_rw(bio, &lim, &segs), bio);
+	KUNIT_EXPECT_EQ(test, segs, 1);
+	bio_put(bio);
+}
+
 /* the command that must not cost more than it has to */
 static void bio_fits_a_command_to_the_byte(struct kunit *test)
 {
@@ -528,6 +551,7 @@ static struct kunit_case dma_token_bio_cases[] = {
 	KUNIT_CASE(bio_splits_and_clones_with_its_offset),
 	KUNIT_CASE(bio_splits_by_length),
 	KUNIT_CASE(bio_fits_where_it_is_not_split),
+	KUNIT_CASE(bio_is_split_as_a_token),
 	KUNIT_CASE(bio_fits_a_command_to_the_byte),
 	KUNIT_CASE(bio_has_a_ceiling_of_its_own),
 	KUNIT_CASE(bio_passes_only_the_right_gate),
