@@ -249,12 +249,14 @@ static void io_dmabuf_init_iter(struct io_kiocb *req, u64 addr, u32 len)
 	iov_iter_save_state(&io->iter, &io->iter_state);
 }
 
-/* Check what the SQE says about the buffer. Each issue makes an iterator of it. */
+/*
+ * Check what the SQE says about the buffer, and mark the request: from here on its
+ * range is known to be good, and what it may be cancelled by is there.
+ */
 int __io_dmabuf_import_rw(struct io_kiocb *req, u64 addr, u32 len)
 {
 	struct dma_token *token = req->imu->dma_token;
 
-	req->flags |= REQ_F_DMABUF;
 	if (len > MAX_RW_COUNT)
 		return -EINVAL;
 	if (addr > token->size || len > token->size - addr)
@@ -265,6 +267,7 @@ int __io_dmabuf_import_rw(struct io_kiocb *req, u64 addr, u32 len)
 	/* not every request gets to io-wq, which initialises it */
 	atomic_set(&req->work.flags, 0);
 	((struct io_async_rw *)req->async_data)->dmabuf_cancelled = false;
+	req->flags |= REQ_F_DMABUF;
 	return 0;
 }
 
@@ -365,7 +368,8 @@ void io_dmabuf_end_bio(struct bio *bio)
 }
 
 /*
- * Called for each attempt, now that the file is known.
+ * Called for each attempt that does not go straight to the block layer, now that the
+ * file is known.
  *
  * -EAGAIN takes a request to io-wq, except for REQ_F_NOWAIT, for which it is
  * the result: such a request uses a mapping but never makes one. Never return it
@@ -471,6 +475,7 @@ static void io_dmabuf_retry(struct io_kiocb *req)
 	}
 }
 
+/* Returns what the request ends with, or -ESTALE if it is no longer the caller's. */
 long __io_dmabuf_complete_rw(struct io_kiocb *req, long res)
 {
 	res = __io_dmabuf_rw_res(req, res);

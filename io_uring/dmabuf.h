@@ -97,16 +97,17 @@ static inline bool io_dmabuf_import_rw(struct io_kiocb *req, u64 addr, u32 len,
 }
 
 /*
- * Submit a request whose SQE has no flags straight to the block layer, where
- * nothing is in the way: past ->read_iter() and ->write_iter(), which cost more
- * than all the rest of it does in here. What they would do for such a request,
- * dma_token_submit() does. Whatever is not as usual is left to them, and to
- * io_dmabuf_issue() for what may be wrong with it: nothing has happened then.
+ * Submit a request straight to the block layer, where nothing is in the way: past
+ * ->read_iter() and ->write_iter(), which cost more than all the rest of it does in
+ * here. What they would do for such a request, dma_token_submit() does. Whatever is
+ * not as usual is left to them, and to io_dmabuf_issue() for what may be wrong with
+ * it: nothing has happened then.
  *
- * Not from a worker, which may wait for what this gives up on. ->bytes_done is 0,
- * as no attempt ends with a part that is not the last.
+ * The caller sees to it that the SQE has no flags, and that this is no worker, which
+ * may wait for what this gives up on. ->bytes_done is 0, as no attempt ends with a
+ * part that is not the last.
  *
- * Part of its one caller, as a call more costs as much as half of what this does.
+ * In here to be part of its one caller: the path is as short as it can be.
  *
  * Returns true if the request is the block layer's now.
  */

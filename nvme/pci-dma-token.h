@@ -315,7 +315,7 @@ static blk_status_t nvme_map_token(struct nvme_dev *dev, struct request *req,
 	return BLK_STS_OK;
 }
 
-/* Apart from what every command needs, whose way it would make longer. */
+/* Out of line: few commands have lists of their own. */
 static noinline void nvme_free_token_data(struct nvme_dev *dev,
 					  struct request *req)
 {
