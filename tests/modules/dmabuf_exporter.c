@@ -76,6 +76,7 @@ struct exporter {
 	struct exporter_map	*latest;	/* as long as it is mapped */
 	struct delayed_work	blit;
 	struct shrinker		*shrinker;
+	unsigned long	shrink_after;	/* jiffies, see exporter_shrink_scan() */
 	struct dmabuf_exporter_status status;
 
 	spinlock_t		behave_lock;	/* the next four */
@@ -625,17 +626,23 @@ static unsigned long exporter_shrink_count(struct shrinker *shrinker,
 	return READ_ONCE(ex->spare) ? SZ_1M : SHRINK_EMPTY;
 }
 
-/* As a GPU driver's: by trylock, and no allocation. */
+/*
+ * As a GPU driver's: by trylock, and no allocation. Reclaim at its wits' end asks
+ * thousands of times in a row, and a move takes milliseconds, on a busy host many: a
+ * page fault that had to wait for all of them took minutes. So most of the time there
+ * is nothing to be had.
+ */
 static unsigned long exporter_shrink_scan(struct shrinker *shrinker,
 					  struct shrink_control *sc)
 {
 	struct exporter *ex = shrinker->private_data;
+	unsigned long start = jiffies;
 	struct place *to, *from;
 
 	if (!dma_resv_trylock(&ex->resv))
 		return SHRINK_STOP;
 	to = ex->spare;
-	if (!to || ex->from) {
+	if (!to || ex->from || time_before(start, ex->shrink_after)) {
 		dma_resv_unlock(&ex->resv);
 		return SHRINK_STOP;
 	}
@@ -650,6 +657,7 @@ static unsigned long exporter_shrink_scan(struct shrinker *shrinker,
 	ex->spare = from;
 	ex->status.moves++;
 	ex->status.shrinks++;
+	ex->shrink_after = jiffies + 3 * (jiffies - start) + 1;
 	dma_resv_unlock(&ex->resv);
 	return 1;
 }
@@ -663,6 +671,7 @@ static int exporter_add_shrinker(struct exporter *ex)
 	ex->shrinker = shrinker_alloc(0, "dmabuf_exporter");
 	if (!ex->shrinker)
 		return -ENOMEM;
+	ex->shrink_after = jiffies;
 	ex->shrinker->count_objects = exporter_shrink_count;
 	ex->shrinker->scan_objects = exporter_shrink_scan;
 	ex->shrinker->private_data = ex;
