@@ -427,6 +427,10 @@ static void bio_is_split_as_a_token(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, bio_dma_token_fits(bio, &lim));
 	KUNIT_EXPECT_PTR_EQ(test, bio_split_rw(bio, &lim, &segs), bio);
 	KUNIT_EXPECT_EQ(test, segs, 1);
+	/* what only the split of tokens refuses */
+	bio->bi_iter.bi_bvec_done = 2;
+	KUNIT_EXPECT_NULL(test, bio_split_rw(bio, &lim, &segs));
+	KUNIT_EXPECT_TRUE(test, bio->bi_status == BLK_STS_INVAL);
 	bio_put(bio);
 }
 
