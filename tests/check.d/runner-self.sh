@@ -212,6 +212,47 @@ builds()
 	check 'without builds the test runs all the same' 0 '1 passed, 0 failed, 0 skipped'
 }
 
+# crashes N: points of a machine whose QEMU crashes N times before it runs to its end.
+crashes()
+{
+	(
+		trap - EXIT
+		# shellcheck source=SCRIPTDIR/../guest/lib.sh
+		. "$tests/guest/lib.sh"
+		guest_top=$tree
+		echo "$1" >"$tree/left"
+		vm_tap fake -- 'prog'
+		tap_end
+	) 2>/dev/null
+}
+
+machines()
+{
+	new_tree
+	mkdir -p "$tree/tests/vm" "$tree/tests/guest"
+	cp "$tests/guest/merge.awk" "$tree/tests/guest/"
+	cat >"$tree/tests/vm/run" <<-'SH'
+		#!/bin/bash
+		left=$(dirname "$0")/../../left
+		n=$(<"$left")
+		echo "$((n - 1))" >"$left"
+		echo '##begin prog'
+		if ((n > 0)); then
+			echo 'tests/vm/run: QEMU crashed (signal 11)' >&2
+			exit 90
+		fi
+		printf '1..1\nok 1 - point\n##end 0 prog\n##done\n'
+	SH
+	chmod +x "$tree/tests/vm/run"
+	same 'a machine whose QEMU crashes twice runs again, and says so' '2 2' \
+		"$(crashes 2 | awk '/; once more/ { n++ } /^ok/ { ok++ } END { print n, ok }')"
+	same '... a third time is a failure' '2 0 yes' \
+		"$(crashes 3 | awk '/; once more/ { n++ } /^ok/ { ok++ } /^not ok .*did not end/ { bad = "yes" } END { print n, ok + 0, bad }')"
+	same '... and one that runs through runs once' '0 -1' \
+		"$(crashes 0 | awk '/; once more/ { n++ } END { print n + 0 }') $(<"$tree/left")"
+}
+
+machines
 judging
 endings
 choosing
