@@ -92,12 +92,15 @@ static void dma_token_touch(struct dma_token *token, struct file *file,
 		file_accessed(file);
 }
 
-/* Does nothing in the page cache stand in the way of a direct transfer? */
+/*
+ * Does nothing in the page cache stand in the way of a direct transfer?  As without a
+ * token, what gets into it right now is for those who use both at once to prevent.
+ */
 static bool dma_token_cache_clear(struct address_space *mapping, loff_t pos,
 				  u32 len, bool write)
 {
 	if (write)
-		return !mapping->nrpages ||
+		return !READ_ONCE(mapping->nrpages) ||
 		       !filemap_range_has_page(mapping, pos, pos + len - 1);
 	return !filemap_range_needs_writeback(mapping, pos, pos + len - 1);
 }
