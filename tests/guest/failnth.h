@@ -191,6 +191,7 @@ static bool disarm(void)
  * @value:	what such a call returns
  * @times:	so many of them in a row (1)
  * @stride:	of those calls only each so manieth, where there are many alike
+ * @first:	the first of those calls that may fail at all (1)
  */
 struct sweep {
 	const char *what;
@@ -206,6 +207,7 @@ struct sweep {
 	long value;
 	unsigned int times;
 	unsigned int stride;
+	unsigned int first;
 };
 
 static const struct sweep *sweep;
@@ -425,7 +427,7 @@ static void run_sweep(const struct sweep *s)
 	}
 	mapped = count_mapped();
 	hit = true;
-	for (point = 1; point <= most && (hit || s->most) && problems < TELL;
+	for (point = s->first ? s->first : 1; point <= most && (hit || s->most) && problems < TELL;
 	     point += s->stride ? s->stride : 1) {
 		survived += run_point() >= 0 && hit;
 		hits += hit;

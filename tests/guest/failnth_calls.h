@@ -227,6 +227,34 @@ static void calls_of_issue(void)
 	}
 }
 
+/*
+ * A request of eight commands: no bio for one of its parts, so that the block layer has
+ * to split the rest. The first bio is waited for, and cannot fail.
+ */
+static void calls_of_parts(void)
+{
+	static const struct call bios[] = { { "bio_alloc_bioset", 0, 0 } };
+	struct sweep parts = {
+		.before = before_issue, .call = call_issue, .after = after_issue, .first = 2,
+	};
+	struct bario_disk info;
+	int i;
+
+	if (bario_disk_info(rig_drive_path(), &info, NULL))
+		tap_bail("%s is no disk", rig_drive_path());
+	rig_set_drive_ceiling(128 * KIB);
+	for (i = 0; i < 2; i++) {
+		issue = (struct rig_transfer){
+			.file = drive, .block = MIB, .count = 1, .depth = 1, .buf = 8 * MIB,
+			.dev = 8 * MIB, .write = !i,
+		};
+		issue_flags = i ? POLLED : 0;
+		parts.what = i ? "polled read of 1024 KiB" : "write of 1024 KiB";
+		EACH_CALL(&parts, bios);
+	}
+	rig_set_drive_ceiling(info.ceiling);
+}
+
 static void calls(void)
 {
 	struct rig_memory many;
@@ -245,6 +273,7 @@ static void calls(void)
 	close(dmabuf);
 	calls_of_map();
 	calls_of_issue();
+	calls_of_parts();
 	rig_free_memory(&bar);
 }
 
