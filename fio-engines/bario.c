@@ -116,6 +116,8 @@ static int bario_iomem_alloc(struct thread_data *td, size_t total)
 	/* what fio asks for has room to align in, and this is aligned to pages */
 	(void)total;
 	source->size = ((size_t)td_max_bs(td) * td->o.iodepth + td->o.mem_align + page_mask) & ~(size_t)page_mask;
+	source->error = &td->error;
+	source->ending = &td->terminate;
 	if (source->ops->alloc(source, &err))
 		return engine_fail(td, &err);
 	if (engine_check_contents(td, source, &err)) {
@@ -171,15 +173,19 @@ static void prep_plain(struct job *job, struct io_uring_sqe *sqe, int fd, struct
 		io_uring_prep_rw(write ? IORING_OP_WRITEV : IORING_OP_READV, sqe, fd, iov, 1, io_u->offset);
 }
 
+/* Where in the job's memory a request's buffer is */
+static size_t place(const struct source *source, const struct io_u *io_u)
+{
+	return (size_t)((char *)io_u->xfer_buf - source->buffer);
+}
+
 static void prep_fixed(struct job *job, struct io_uring_sqe *sqe, int fd, struct io_u *io_u)
 {
 	struct source *source = &job->source;
-	size_t at = (size_t)((char *)io_u->xfer_buf - source->buffer);
+	size_t at = place(source, io_u);
 	bool write = io_u->ddir == DDIR_WRITE, dmabuf = source->dmabuf >= 0;
 	const void *addr = dmabuf ? (void *)(uintptr_t)(source->offset + at) : source->io + at;
 
-	if (write && source->ops->before_write)
-		source->ops->before_write(source, at, io_u->xfer_buflen);
 	io_uring_prep_rw(write ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED, sqe, fd, addr,
 			 (unsigned int)io_u->xfer_buflen, io_u->offset);
 	sqe->buf_index = dmabuf ? job->slots[io_u->file->fileno] : 0;
@@ -219,6 +225,12 @@ static bool prep(struct thread_data *td, struct job *job, struct io_u *io_u)
 	return true;
 }
 
+/* Did the CPU, fio's or the engine's, find the memory gone for good? */
+static bool lost(const struct source *source)
+{
+	return source->ops->caps & SOURCE_CAP_MOVES && guard_lost(source->map);
+}
+
 static enum fio_q_status bario_queue(struct thread_data *td, struct io_u *io_u)
 {
 	struct job *job = td->io_ops_data;
@@ -235,7 +247,10 @@ static enum fio_q_status bario_queue(struct thread_data *td, struct io_u *io_u)
 		io_u_mark_complete(td, 1);
 		return FIO_Q_COMPLETED;
 	}
-	if (job->source.ops->caps & SOURCE_CAP_MOVES && guard_lost(job->source.map)) {
+	if (io_u->ddir == DDIR_WRITE && job->source.ops->before_write)
+		job->source.ops->before_write(&job->source, place(&job->source, io_u), io_u->xfer_buflen);
+	/* what would be written was not in the memory, or was copied from what came in its place */
+	if (lost(&job->source)) {
 		io_u->error = ENODEV;
 		return FIO_Q_COMPLETED;
 	}
@@ -308,8 +323,11 @@ static bool finish(struct thread_data *td, struct job *job, struct io_u *io_u, i
 	if (!ddir_rw(io_u->ddir))
 		return true;
 	io_u->resid = io_u->xfer_buflen - (unsigned int)res;
-	if (io_u->ddir == DDIR_READ && source->ops->after_read)
-		source->ops->after_read(source, (size_t)((char *)io_u->xfer_buf - source->buffer), (size_t)res);
+	if (io_u->ddir == DDIR_READ && source->ops->after_read) {
+		source->ops->after_read(source, place(source, io_u), (size_t)res);
+		if (lost(source))
+			io_u->error = ENODEV;
+	}
 	return true;
 }
 

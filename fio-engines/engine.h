@@ -110,6 +110,9 @@ struct source_ops {
  * @dmabuf: its dma-buf, or -1
  * @offset: where in the dma-buf the memory begins
  * @io: the host memory that the drive uses, where there is no dma-buf
+ * @error: the job's errno; set when the CPU finds the memory gone for good, so that
+ *	what fio makes of the bytes that it reads instead is not taken for the cause
+ * @ending: the job was told to end
  */
 struct source {
 	const struct source_ops *ops;
@@ -121,6 +124,8 @@ struct source {
 	int dmabuf;
 	uint64_t offset;
 	char *io;
+	int *error;
+	const volatile bool *ending;
 
 	/* private to the kinds */
 	struct shared *shared;
@@ -193,9 +198,10 @@ void mover_stop(struct source *source);
 
 /*
  * The CPU's mapping of memory that moves loses its pages meanwhile: who touches it
- * then gets SIGBUS. In a guarded range, touching waits for up to @seconds.
+ * then gets SIGBUS. In a guarded mapping, touching waits as long as the job waits for
+ * the memory, which is not at all without revoke=retry, and no longer than the job.
  */
-void guard_add(void *addr, size_t size, unsigned int seconds, const char *name);
+void guard_add(const struct source *source);
 void guard_remove(void *addr);
 /* The time was up once: what is at @addr is no longer that memory */
 bool guard_lost(const void *addr);

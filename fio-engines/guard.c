@@ -26,8 +26,10 @@ static struct range {
 	char *volatile start;
 	char *end;
 	unsigned int seconds;
+	int *error;
+	const volatile bool *ending;
 	volatile sig_atomic_t lost;
-	char gone[160];
+	char gone[192];
 } ranges[RANGES];
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -50,6 +52,8 @@ static void give_up(struct range *range, int sig)
 
 	(void)n;
 	range->lost = 1;
+	if (!*range->error)
+		*range->error = ENODEV;
 	if (mmap(range->start, (size_t)(range->end - range->start), PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
 		signal(sig, SIG_DFL);
@@ -58,6 +62,7 @@ static void give_up(struct range *range, int sig)
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
 	static __thread time_t first, last;
+	static __thread void *where;
 	struct range *range = info->si_code > 0 ? range_of(info->si_addr) : NULL;
 	const struct timespec a_moment = { .tv_nsec = 5000000 };
 	int saved = errno;
@@ -72,19 +77,22 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 		return;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	/* a second without a fault, and it is another time that the memory is away */
-	if (!first || now.tv_sec > last + 1)
+	/* the access at the last place was made since, or that was long ago: away once more */
+	if (!first || info->si_addr != where || now.tv_sec > last + 1)
 		first = now.tv_sec;
+	where = info->si_addr;
 	last = now.tv_sec;
-	if (now.tv_sec - first >= (time_t)range->seconds)
+	if (now.tv_sec - first >= (time_t)range->seconds || *range->ending)
 		give_up(range, sig);
 	else
 		nanosleep(&a_moment, NULL);
 	errno = saved;
 }
 
-void guard_add(void *addr, size_t size, unsigned int seconds, const char *name)
+void guard_add(const struct source *source)
 {
+	const struct engine_options *o = source->options;
+	unsigned int seconds = o->revoke == REVOKE_RETRY ? o->revoke_timeout : 0;
 	struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
 	unsigned int i;
 
@@ -94,14 +102,16 @@ void guard_add(void *addr, size_t size, unsigned int seconds, const char *name)
 	for (i = 0; i < RANGES; i++) {
 		if (ranges[i].start)
 			continue;
-		ranges[i].end = (char *)addr + size;
+		ranges[i].end = (char *)source->map + source->map_size;
 		ranges[i].seconds = seconds;
+		ranges[i].error = source->error;
+		ranges[i].ending = source->ending;
 		ranges[i].lost = 0;
 		snprintf(ranges[i].gone, sizeof(ranges[i].gone),
-			 "bario: the CPU touched %s while its owner had taken it away%s\n", name,
-			 seconds ? ", and it did not come back within revoke_timeout=" :
+			 "bario: the CPU touched %s while its owner had taken it away%s\n",
+			 source->name, seconds ? ", and it did not come back within revoke_timeout=" :
 				   ": revoke=retry waits for it");
-		ranges[i].start = addr;
+		ranges[i].start = source->map;
 		break;
 	}
 	pthread_mutex_unlock(&lock);

@@ -123,7 +123,8 @@ int source_scratch(struct source *source, struct bario_err *err)
  */
 int source_map_dmabuf(struct source *source, size_t size, struct bario_err *err)
 {
-	if (bario_dmabuf_map(source->dmabuf, size, &source->map, NULL))
+	if (!(source->ops->caps & SOURCE_CAP_CPU) ||
+	    bario_dmabuf_map(source->dmabuf, size, &source->map, NULL))
 		return source_scratch(source, err);
 	source->map_size = size;
 	source->buffer = (char *)source->map + source->offset;

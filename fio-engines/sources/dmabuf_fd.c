@@ -54,8 +54,7 @@ static int dmabuf_fd_alloc(struct source *source, struct bario_err *err)
 		source_free_dmabuf(source);
 		arena_give(source->shared->arena, at);
 	} else if (source->cpu) {
-		guard_add(source->map, source->map_size,
-			  o->revoke == REVOKE_RETRY ? o->revoke_timeout : 0, source->name);
+		guard_add(source);
 	}
 	return ret;
 }

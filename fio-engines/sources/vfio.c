@@ -122,14 +122,13 @@ void pci_give(struct source *source)
 
 int pci_map(struct source *source, struct bario_err *err)
 {
-	const struct engine_options *o = source->options;
 	int ret = bario_bar_map(source->shared->dev, source->shared->bar, &source->map, &source->map_size, err);
 
 	if (ret)
 		return ret;
 	source->buffer = (char *)source->map + source->range;
 	source->cpu = true;
-	guard_add(source->map, source->map_size, o->revoke == REVOKE_RETRY ? o->revoke_timeout : 0, source->name);
+	guard_add(source);
 	return 0;
 }
 
