@@ -63,7 +63,7 @@ perf:	fio ## fio's loads to host memory, into the BAR, and bounced; a page to re
 	@FIO_SRC="$(FIO_SRC)" TOPOLOGY="$(TOPOLOGY)" fio-engines/perf
 
 perf-report:	## that page from fio's JSON=FILE, such as a real machine's
-	@page="$(basename $(JSON)).html" && fio-engines/report "$(JSON)" >"$(BUILD)/report.html" && \
+	@page="$(basename $(JSON)).html" && mkdir -p -- "$(BUILD)" && fio-engines/report "$(JSON)" >"$(BUILD)/report.html" && \
 		mv -- "$(BUILD)/report.html" "$$page" && echo "The report: $$page"
 
 guest:	user	## build the programs that are tests in the guest

@@ -96,6 +96,14 @@ echo '[kept <as it was>]' >"$work/saved.fio"
 report || true
 host 'emulation is said to be one' grep -q 'were taken in an emulated machine' "$page"
 host '... the versions are shown' grep -q '^machine: emulated &lt;here>' "$page"
+host 'make perf-report draws it, without a build folder' env BARIO_BUILD="$work/none" make -s -C "$top" perf-report JSON="$json"
+mkdir -p -- "$work/jobs"
+echo 'filename=/dev/included' >"$work/jobs/some.inc"
+printf '[global]\ninclude jobs/some.inc\n' >"$work/saved.fio"
+report || true
+host 'what a job file includes is shown' grep -q '^filename=/dev/included' "$page"
+echo '[kept <as it was>]' >"$work/saved.fio"
+report || true
 host '... and the job file' grep -q '^\[kept &lt;as it was>\]' "$page"
 same_share() {
 	jq -e '.jobs[0] | .usr_cpu + .sys_cpu > 0' "$json" >/dev/null &&
@@ -103,6 +111,9 @@ same_share() {
 }
 host 'a request costs processor time' same_share
 cp -- "$json" "$work/good.json"
+edit '.jobs[0].read.lat_ns.percentile |= del(."99.900000")'
+host 'a percentile that was not taken is not 0' says 'has no percentile 99.9'
+cp -- "$work/good.json" "$json"
 edit '.jobs[0].error = 5'
 host 'a job that failed is no measurement' says 'ended with error 5'
 cp -- "$work/good.json" "$json"
