@@ -63,6 +63,14 @@ host() {
 printf '\xfa\xca\xde\x12%.0s' {1..16384} >"$guest_tmp/pattern"
 host 'the pattern is in the BAR, at the offset' cmp -s -n 65536 -i 0:67108864 "$guest_tmp/pattern" "$guest_tmp/bar"
 
+no_source() {
+	! FIO_SRC=$1 "$top/fio-engines/build" >"$work/said" 2>&1 && grep -qF "$2" "$work/said"
+}
+mkdir -p -- "$work/bare"
+host 'FIO_SRC that is none is refused' no_source "$work/bare" 'is no source of fio: it has no ioengines.h'
+touch "$work/bare/ioengines.h"
+host '... and one that is not configured' no_source "$work/bare" 'is not configured: run ./configure there'
+
 # The loads of make perf, six of them.
 PERF_SECONDS=1 "$top/fio-engines/perf" --jobs |
 	awk '/^\[/ { keep = /^\[(global|.*-randread-4k-(1|8))\]/ } keep' >"$work/perf.fio"
