@@ -51,6 +51,13 @@ status=0
 wait "$tool" || status=$?
 same 'a QEMU that crashes is 90' 90 "$status"
 point '... and said to have' grep -q '^tests/vm/run: QEMU crashed (signal 11)' "$scratch/err"
+machine -- sh -c 'echo "BUG: made up" >/dev/kmsg; sleep 1; echo told; sleep 1000' >"$scratch/out" 2>"$scratch/err" &
+tool=$!
+until grep -q told "$scratch/out" || ! kill -0 "$tool" 2>/dev/null; do sleep 0.2; done
+pkill -SEGV -f -- "-name $mark"
+status=0
+wait "$tool" || status=$?
+same 'what the kernel said before counts more' 92 "$status"
 
 # What the kernel says of a processor that sleeps through its timer; and of one that does
 # not get to it, which is the kernel's own fault.

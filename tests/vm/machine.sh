@@ -321,7 +321,12 @@ machine_verdict() {
 	[[ -z $why ]] || fail_with 90 "the machine could not be prepared: $why"
 	# By a signal of its own: ours is KILL, and the end it chooses itself is none.
 	case $machine_status in
-	132 | 134 | 135 | 136 | 139) fail_with 90 "QEMU crashed (signal $((machine_status - 128)))" ;;
+	132 | 134 | 135 | 136 | 139)
+		# whoever runs a machine again because of QEMU is not to miss this
+		"$here/klog" "$dir/console.log" "${allowed[@]}" >/dev/null ||
+			fail_with 92 "the kernel complained; then QEMU crashed (signal $((machine_status - 128)))"
+		fail_with 90 "QEMU crashed (signal $((machine_status - 128)))"
+		;;
 	esac
 	$came_up || fail_with 90 'the machine did not come up'
 	[[ -n $guest_status ]] || fail_with 90 'the machine ended before the command did'
