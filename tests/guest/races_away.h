@@ -278,7 +278,8 @@ static void away_run(const char *symbol, const char *gap, struct point_how how, 
 	int i;
 
 	if (!point_set(symbol, how)) {
-		tap_skip(gap, "no function %s to hold up in this kernel", symbol);
+		/* inlined or renamed, and the gap would be held up no more */
+		tap_ok(false, "%s: no function %s in this kernel", gap, symbol);
 		return;
 	}
 	atomic_store(&away.stop, false);
