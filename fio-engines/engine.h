@@ -197,9 +197,15 @@ int mover_start(struct source *source, struct bario_err *err);
 void mover_stop(struct source *source);
 
 /*
+ * Seconds, one to two, that a job that was told to end still waits for its memory. fio
+ * says that also when a job's time is up, and requests under way then are to end well.
+ */
+#define ENDING_PATIENCE 2
+
+/*
  * The CPU's mapping of memory that moves loses its pages meanwhile: who touches it
  * then gets SIGBUS. In a guarded mapping, touching waits as long as the job waits for
- * the memory, which is not at all without revoke=retry, and no longer than the job.
+ * the memory, which is not at all without revoke=retry.
  */
 void guard_add(const struct source *source);
 void guard_remove(void *addr);

@@ -65,6 +65,7 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 	static __thread void *where;
 	struct range *range = info->si_code > 0 ? range_of(info->si_addr) : NULL;
 	const struct timespec a_moment = { .tv_nsec = 5000000 };
+	unsigned int patience;
 	int saved = errno;
 	struct timespec now;
 
@@ -82,7 +83,10 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 		first = now.tv_sec;
 	where = info->si_addr;
 	last = now.tv_sec;
-	if (now.tv_sec - first >= (time_t)range->seconds || *range->ending)
+	patience = range->seconds;
+	if (*range->ending && patience > ENDING_PATIENCE)
+		patience = ENDING_PATIENCE;
+	if (now.tv_sec - first >= (time_t)patience)
 		give_up(range, sig);
 	else
 		nanosleep(&a_moment, NULL);

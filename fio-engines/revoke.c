@@ -48,6 +48,7 @@ bool engine_revoked(struct thread_data *td, struct job *job, const struct fio_fi
 {
 	const struct engine_options *o = job->source.options;
 	const char *file = f->file_name;
+	unsigned int patience;
 
 	if (job->source.dmabuf < 0)
 		return false;
@@ -63,8 +64,11 @@ bool engine_revoked(struct thread_data *td, struct job *job, const struct fio_fi
 	}
 	if (!job->gone_since)
 		job->gone_since = now();
-	if (now() - job->gone_since < o->revoke_timeout * SECOND)
-		return !td->terminate;
+	patience = o->revoke_timeout;
+	if (td->terminate && patience > ENDING_PATIENCE)
+		patience = ENDING_PATIENCE;
+	if (now() - job->gone_since < patience * SECOND)
+		return true;
 	say_once(job, file, "the memory was taken away and did not come back within revoke_timeout=: use a longer one, or see lspci -vv whether its device has Mem+");
 	return false;
 }

@@ -33,6 +33,10 @@ refuses '... or the job fails' 'bario: the CPU touched BAR' $job --bar_source=bo
 holds '... with ENODEV' grep -q ';job;0;19;' /tmp/out
 passes 'patience is for each time anew' $job --bar_source=bounce --rw=randwrite --time_based --runtime=6 \
 	--revoke=retry --revoke_every=40 --revoke_timeout=2
+for flags in --bar_source=bounce --verify=crc32c '--verify=crc32c --sqthread_poll'; do
+	passes "the time is up while the BAR is away, $flags" $job --rw=randrw $flags --iodepth=32 --time_based --runtime=1 \
+		--revoke=retry --revoke_every=5
+done
 pattern="--buffer_pattern=0xa5a5a5a5 --scramble_buffers=0"
 passes 'a pattern is on the drive' --name=job --direct=1 --size=16m --bs=64k --ioengine=io_uring --rw=write $pattern \
 	--filename="$BARIO_NVME"
