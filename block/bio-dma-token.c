@@ -19,9 +19,11 @@
 #include <linux/uio.h>
 
 #include "blk.h"
+#include "blk-mq.h"
+#include "dma-token.h"
 
-/* Most commands that a bio is split into which must not wait. */
-#define DMA_TOKEN_NOWAIT_PARTS	32
+/* Most commands that a transfer is cut into which must not wait for a tag. */
+#define DMA_TOKEN_NOWAIT_PARTS	32ul
 
 /* Both halves of the offset need all of their member. */
 static_assert(sizeof_field(struct bvec_iter, bi_idx) == sizeof(u32));
@@ -125,20 +127,75 @@ static bool dma_token_direct_ok(struct kiocb *iocb, struct block_device *bdev,
 	return dma_token_cache_clear(mapping, pos, len, write);
 }
 
+/**
+ * dma_token_sectors_at - the most that one command on a dma-buf carries from a sector
+ * @lim: limits of the queue
+ * @sector: where it begins, on the disk
+ *
+ * What get_max_io_size() in blk-merge.c says of a bio, for those who have none yet:
+ * a command that is not the last ends with a physical block.
+ *
+ * Context: Any.
+ * Return: sectors.
+ */
+unsigned int dma_token_sectors_at(const struct queue_limits *lim,
+				  sector_t sector)
+{
+	unsigned int pbs = lim->physical_block_size >> SECTOR_SHIFT;
+	unsigned int lbs = lim->logical_block_size >> SECTOR_SHIFT;
+	unsigned int max = bio_dma_token_max_sectors(lim);
+	unsigned int start, end;
+
+	if (lim->chunk_sectors)
+		max = min(max, blk_boundary_sectors_left(sector,
+							 lim->chunk_sectors));
+	start = sector & (pbs - 1);
+	end = (start + max) & ~(pbs - 1);
+	return end > start ? end - start : max & ~(lbs - 1);
+}
+
+/**
+ * dma_token_sectors_anywhere - the most that one command carries from any sector
+ * @lim: limits of the queue
+ *
+ * Context: Any.
+ * Return: sectors; 0 where that depends on the sector too much to tell.
+ */
+unsigned int dma_token_sectors_anywhere(const struct queue_limits *lim)
+{
+	unsigned int pbs = lim->physical_block_size >> SECTOR_SHIFT;
+	unsigned int lbs = lim->logical_block_size >> SECTOR_SHIFT;
+	unsigned int max = bio_dma_token_max_sectors(lim) & ~(pbs - 1);
+
+	if (lim->chunk_sectors || max < pbs)
+		return 0;
+	/* it may begin at the last logical block of a physical one */
+	return max - (pbs - lbs);
+}
+
+/*
+ * Where there are fewer tags than parts, those that are sent are for nothing: the last
+ * one finds none, and a worker does all of it again.  That some may be in use, or
+ * belong to other disks of the same drive, is left to chance.
+ */
+static unsigned int dma_token_most_parts(struct request_queue *q)
+{
+	return clamp(READ_ONCE(q->nr_requests), 1ul, DMA_TOKEN_NOWAIT_PARTS);
+}
+
 /* The long form of dma_token_command_len(). */
 static noinline u32 dma_token_cut_command(struct block_device *bdev,
 					  const struct queue_limits *lim,
 					  loff_t pos, u32 len)
 {
-	u64 max = (u64)bio_dma_token_max_sectors(lim) << SECTOR_SHIFT;
-	u64 start = ((u64)get_start_sect(bdev) << SECTOR_SHIFT) + pos;
-	unsigned int pbs = lim->physical_block_size;
+	sector_t sector = get_start_sect(bdev) + (pos >> SECTOR_SHIFT);
+	u64 most;
 
 	if (lim->chunk_sectors)
 		return len;
-	max = ALIGN_DOWN(max, pbs) - (start & (pbs - 1));
-	/* a command of less than a block is for the split to make sense of */
-	return (s64)max <= 0 ? len : min_t(u64, len, max);
+	most = (u64)dma_token_sectors_at(lim, sector) << SECTOR_SHIFT;
+	/* limits that are on their way are for the split to make sense of */
+	return most ? min_t(u64, len, most) : len;
 }
 
 /* Bytes of the first of the commands that a range of a disk takes. */
@@ -203,6 +260,20 @@ finish:
 	blk_finish_plug(&plug);
 }
 
+/*
+ * May a transfer go to the queue as several commands?  A great many are for a worker,
+ * see bio_dma_token_split_at(); and they have interrupts, see dma_token_submit(), so
+ * that nothing else refuses to poll in a queue where that is not possible.
+ */
+static noinline bool dma_token_parts_ok(struct kiocb *iocb,
+					struct request_queue *q, u32 first,
+					u32 len)
+{
+	if (len / dma_token_most_parts(q) > first)
+		return false;
+	return !(iocb->ki_flags & IOCB_HIPRI) || blk_mq_can_poll(q);
+}
+
 /**
  * dma_token_submit - a direct transfer that is as simple as can be
  * @iocb:	file, position and I/O priority of the transfer, and in ki_flags
@@ -243,8 +314,8 @@ bool dma_token_submit(struct kiocb *iocb, struct dma_token *token, u64 offset,
 	if (!dma_token_direct_ok(iocb, bdev, token, offset, len, write))
 		return false;
 	first = dma_token_command_len(bdev, iocb->ki_pos, len);
-	/* a great many are for a worker, see bio_dma_token_split_at() */
-	if (len / DMA_TOKEN_NOWAIT_PARTS > first)
+	if (unlikely(first < len) &&
+	    !dma_token_parts_ok(iocb, bdev_get_queue(bdev), first, len))
 		return false;
 	if (rw_verify_area(write ? WRITE : READ, file, &iocb->ki_pos, len))
 		return false;
@@ -343,24 +414,23 @@ unsigned int blk_dma_token_max_sectors(struct request_queue *q)
  * @len: bytes
  *
  * For a request that is not issued again: of one that is split, a part may find
- * that it would have to wait when others have been submitted.  The limits are
- * looked at without the queue: one that shrinks right now is found by the split.
+ * that it would have to wait, or that there is no mapping any more, when others
+ * have been submitted.  The limits are looked at without the queue: one that
+ * shrinks right now is found by the split.
  *
  * Context: Any.
+ * Return: true if so wherever it begins, where that is not known.
  */
 bool dma_token_is_one_command(struct file *file, loff_t pos, size_t len)
 {
 	struct block_device *bdev = file_bdev(file);
 	struct request_queue *q = bdev_get_queue(bdev);
-	unsigned int chunk = q->limits.chunk_sectors;
-	sector_t start = get_start_sect(bdev) + (pos >> SECTOR_SHIFT);
+	sector_t sector = get_start_sect(bdev) + (pos >> SECTOR_SHIFT);
+	unsigned int max = blk_dma_token_max_sectors(q);
 
-	if (len >> SECTOR_SHIFT > blk_dma_token_max_sectors(q))
-		return false;
-	if (!chunk)
-		return true;
-	return pos >= 0 &&
-	       len >> SECTOR_SHIFT <= blk_boundary_sectors_left(start, chunk);
+	max = min(max, pos >= 0 ? dma_token_sectors_at(&q->limits, sector) :
+				  dma_token_sectors_anywhere(&q->limits));
+	return len >> SECTOR_SHIFT <= max;
 }
 
 /**
@@ -396,7 +466,9 @@ bool bio_dma_token_fits(const struct bio *bio, const struct queue_limits *lim)
 static bool bio_dma_token_many_parts(struct bio *bio,
 				     const struct queue_limits *lim)
 {
-	return bio_sectors(bio) / DMA_TOKEN_NOWAIT_PARTS >
+	struct request_queue *q = bdev_get_queue(bio->bi_bdev);
+
+	return bio_sectors(bio) / dma_token_most_parts(q) >
 		min_not_zero(bio_dma_token_max_sectors(lim),
 			     lim->chunk_sectors);
 }
@@ -417,9 +489,10 @@ static bool bio_dma_token_many_parts(struct bio *bio,
  * of it: reading or writing the same once more does no harm, as nobody has been
  * told about the first time.  (An owner who would tell does not send such a bio,
  * see dma_token_is_one_command().)  Asking a worker for each large bio costs more.
- * Not so for a great many parts, most of which would be for nothing.  Nor for
- * polled ones: splitting takes the flag away, but the plug of who must not wait
- * may already have chosen a request of a polled queue, which nobody would poll.
+ * Not so for a great many parts, or more than there are tags: most of them would
+ * be for nothing.  Nor for polled ones: splitting takes the flag away, but the
+ * plug of who must not wait may already have chosen a request of a polled queue,
+ * which nobody would poll.
  *
  * Return: 0 if the bio fits, the number of sectors of the first part if it
  * does not, -EINVAL for a misaligned or atomic bio, -EAGAIN for a REQ_NOWAIT

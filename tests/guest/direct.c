@@ -179,6 +179,36 @@ static void many_commands(void)
 	rig_queue_setting("max_sectors_kb", text);
 }
 
+/*
+ * Nor are commands sent that are done again because the last one finds no tag: the drive
+ * has as many as the bytes take.
+ */
+static void few_tags(void)
+{
+	struct way w = { .what = "as many commands as tags", .dev = 8 * MIB, .len = 4 * 64 * KIB,
+			 .res = 4 * 64 * KIB, .direct = true };
+	char ceiling[32];
+	uint64_t before;
+
+	snprintf(ceiling, sizeof(ceiling), "%lu", (unsigned long)rig_drive_ceiling() / KIB);
+	if (!rig_queue_setting("max_sectors_kb", "64") || !rig_queue_setting("nr_requests", "4"))
+		tap_bail("the drive's queue does not take a size of 4, or 64 KiB for a command");
+	before = rig_drive_commands(drive, true);
+	w.write = true;
+	go("four tags", &w);
+	tap_is(rig_drive_commands(drive, true) - before, 4, "four tags: %s: commands", w.what);
+
+	before = rig_drive_commands(drive, true);
+	w.what = "one more";
+	w.len = 5 * 64 * KIB;
+	w.res = w.len;
+	w.direct = false;
+	go("four tags", &w);
+	tap_is(rig_drive_commands(drive, true) - before, 5, "four tags: %s: commands", w.what);
+	if (!rig_queue_setting("nr_requests", "64") || !rig_queue_setting("max_sectors_kb", ceiling))
+		tap_bail("the drive's queue does not take its old limits");
+}
+
 /* What somebody has written and the drive has not got yet is what a read returns. */
 static void page_cache(void)
 {
@@ -271,18 +301,42 @@ static void own_position(void)
 	tap_ok(at == MIB || at == MIB + 4 * KIB, "position: it is %lld", (long long)at);
 }
 
+/*
+ * A drive without queues for it refuses each polled request, however many commands it
+ * takes, and whatever was before.
+ */
+static void cannot_poll(const char *when)
+{
+	uint64_t before = rig_drive_commands(drive, false) + rig_drive_commands(drive, true);
+	struct way w = { .len = 4 * KIB };
+
+	tap_is(request(drive, &w, MIB), -EOPNOTSUPP, "polled, no queues for it: a read %s", when);
+	w.len = 2 * rig_drive_ceiling() + 512;
+	tap_is(request(drive, &w, MIB), -EOPNOTSUPP,
+	       "polled, no queues for it: a read of three commands %s", when);
+	w.write = true;
+	tap_is(request(drive, &w, MIB), -EOPNOTSUPP,
+	       "polled, no queues for it: a write of three commands %s", when);
+	tap_is(rig_drive_commands(drive, false) + rig_drive_commands(drive, true) - before, 0,
+	       "polled, no queues for it: commands %s", when);
+}
+
 static void polled(void)
 {
 	uint32_t most = rig_drive_ceiling();
 	struct way w = { .what = "a read", .dev = MIB, .len = 64 * KIB, .res = 64 * KIB, .direct = true };
 
-	if (!rig_drive_polls()) {
-		tap_skip("polled", "the drive has no queues for it");
-		return;
-	}
 	io_uring_queue_exit(&ring);
 	rig_ring(&ring, 8, IORING_SETUP_IOPOLL);
 	rig_register(&ring, 0, &mem, drive);
+	if (!rig_drive_polls()) {
+		cannot_poll("at once");
+		if (bario_dev_memory(mem.bar.dev, false, NULL) || bario_dev_memory(mem.bar.dev, true, NULL))
+			tap_bail("memory decode cannot be switched off and on");
+		cannot_poll("after a revocation");
+		cannot_poll("after that");
+		return;
+	}
 	go("polled", &w);
 	w.what = "a write";
 	w.write = true;
@@ -311,6 +365,7 @@ int main(void)
 	rig_register(&ring, 0, &mem, drive);
 	flags_and_places();
 	many_commands();
+	few_tags();
 	page_cache();
 	not_for_writing();
 	times();

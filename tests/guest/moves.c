@@ -14,9 +14,7 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <linux/nvme_ioctl.h>
 #include <stdio.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 #include "churn.h"
@@ -218,22 +216,6 @@ static void odd_tail(void)
 	mover_destroy(&m);
 }
 
-/* Commands that the drive has had so far, by its own count (the SMART log). */
-static uint64_t commands(bool write)
-{
-	uint8_t log[512];
-	struct nvme_admin_cmd cmd = {
-		.opcode = 0x02, .nsid = ~0u, .addr = (uintptr_t)log, .data_len = sizeof(log),
-		.cdw10 = (sizeof(log) / 4 - 1) << 16 | 0x02,
-	};
-	uint64_t n;
-
-	if (ioctl(drive, NVME_IOCTL_ADMIN_CMD, &cmd))
-		tap_bail("the drive does not tell how many commands it had");
-	memcpy(&n, log + (write ? 80 : 64), sizeof(n));
-	return n;
-}
-
 /* One request of 8 MiB at @at in the buffer: as many commands as these bytes take. */
 static void count(struct io_uring *ring, struct mover *m, uint64_t at, bool write)
 {
@@ -247,11 +229,11 @@ static void count(struct io_uring *ring, struct mover *m, uint64_t at, bool writ
 	rig_fill_drive(drive, at + write, io.dev, len);
 	bario_pattern_fill(bytes, len, at + 2, 0);
 	tap_is(pwrite(m->ctl, bytes, len, at), len, "%s at %lu: the exporter takes the bytes", what, (long)at);
-	same = commands(write);
-	other = commands(!write);
+	same = rig_drive_commands(drive, write);
+	other = rig_drive_commands(drive, !write);
 	tap_is(io_run(ring, &io), len, "%s at %lu", what, (long)at);
-	tap_is(commands(write) - same, due, "%s at %lu: commands", what, (long)at);
-	tap_is(commands(!write) - other, 0, "%s at %lu: commands the other way", what, (long)at);
+	tap_is(rig_drive_commands(drive, write) - same, due, "%s at %lu: commands", what, (long)at);
+	tap_is(rig_drive_commands(drive, !write) - other, 0, "%s at %lu: commands the other way", what, (long)at);
 	if (write)
 		tap_is(rig_check_drive(drive, at + 2, io.dev, len), -1, "%s at %lu: its data", what, (long)at);
 	else

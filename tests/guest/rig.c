@@ -2,6 +2,7 @@
 /* The drive, the BAR, memory of other kinds, rings and transfers; see rig.h. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/nvme_ioctl.h>
 #include <linux/udmabuf.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -148,6 +149,21 @@ void rig_close_bar(struct rig_bar *bar)
 	rig_unmap_bar(bar);
 	bario_dev_close(bar->dev);
 	bar->dev = NULL;
+}
+
+uint64_t rig_drive_commands(int fd, bool write)
+{
+	uint8_t log[512];
+	struct nvme_admin_cmd cmd = {
+		.opcode = 0x02, .nsid = ~0u, .addr = (uintptr_t)log, .data_len = sizeof(log),
+		.cdw10 = (sizeof(log) / 4 - 1) << 16 | 0x02,
+	};
+	uint64_t n;
+
+	if (ioctl(fd, NVME_IOCTL_ADMIN_CMD, &cmd))
+		tap_bail("the drive does not tell how many commands it had");
+	memcpy(&n, log + (write ? 80 : 64), sizeof(n));
+	return n;
 }
 
 int rig_export(struct rig_bar *bar, const struct bario_vfio_range *ranges, unsigned int n)

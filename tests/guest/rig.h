@@ -54,6 +54,9 @@ uint64_t rig_drive_size(void);
 uint64_t rig_drive_ceiling(void);
 void rig_set_drive_ceiling(uint64_t bytes);
 
+/* Reads or writes that the drive has had so far, by its own count (the SMART log). */
+uint64_t rig_drive_commands(int fd, bool write);
+
 /* Has it queues that IORING_SETUP_IOPOLL can poll? */
 bool rig_drive_polls(void);
 

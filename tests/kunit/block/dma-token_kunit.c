@@ -175,6 +175,7 @@ static int bio_suite_init(struct kunit *test)
 	fix->token.size = U64_MAX;
 	fix->ops.dma_token_attach = fixture_attach;
 	fix->q.mq_ops = &fix->ops;
+	fix->q.nr_requests = 64;
 	fix->bdev.bd_queue = &fix->q;
 	test->priv = fix;
 	return 0;
@@ -322,6 +323,10 @@ static const struct split_case split_cases[] = {
 	  SZ_8K, SZ_4K, -EAGAIN },
 	{ "nowait of many parts", REQ_OP_READ | REQ_NOWAIT, 0, SZ_1M, SZ_4K,
 	  -EAGAIN },
+	{ "nowait of as many parts as there are tags",
+	  REQ_OP_READ | REQ_NOWAIT, 0, 5 * SZ_4K, SZ_4K, 8 },
+	{ "nowait of more parts than tags", REQ_OP_READ | REQ_NOWAIT, 0,
+	  6 * SZ_4K, SZ_4K, -EAGAIN },
 	{ "atomic too long", REQ_OP_WRITE | REQ_ATOMIC, 0, SZ_8K, SZ_4K,
 	  -EINVAL },
 	{ "beyond 4 GiB", REQ_OP_WRITE, FAR_OFFSET, SZ_1M, SZ_512K, 1024 },
@@ -334,6 +339,7 @@ static void bio_splits_by_length(struct kunit *test)
 		.logical_block_size = 512,
 		.max_dma_token_sectors = 8,
 	};
+	struct bio_fixture *fix = test->priv;
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(split_cases); i++) {
@@ -343,12 +349,15 @@ static void bio_splits_by_length(struct kunit *test)
 		unsigned int segs = 0;
 		int got;
 
+		fix->q.nr_requests = c->size >= SZ_1M ? 64 : 5;
+		bio->bi_bdev = &fix->bdev;
 		got = bio_dma_token_split_at(bio, &lim, &segs, c->max_bytes,
 					     lim.logical_block_size);
 		KUNIT_EXPECT_EQ_MSG(test, got, c->want, "%s", c->name);
 		KUNIT_EXPECT_EQ_MSG(test, segs, 1, "%s", c->name);
 		KUNIT_EXPECT_EQ_MSG(test, !!(bio->bi_opf & REQ_POLLED),
 				    polled && got <= 0, "%s", c->name);
+		bio->bi_bdev = NULL;
 		bio_put(bio);
 	}
 }
@@ -364,6 +373,44 @@ static unsigned int max_sectors_at(const struct queue_limits *lim,
 	unsigned int end = (start + max) / pbs * pbs;
 
 	return end > start ? end - start : max / lbs * lbs;
+}
+
+/* What is promised of a range before there is a bio is what the split does later. */
+static void command_ends_where_a_bio_is_split(struct kunit *test)
+{
+	struct rnd_state rnd;
+	unsigned int i, j;
+
+	prandom_seed_state(&rnd, 0x656e64);
+	for (i = 0; i < 5000; i++) {
+		unsigned int lbs = SECTOR_SIZE << prandom_u32_state(&rnd) % 4;
+		struct queue_limits lim = {
+			.logical_block_size = lbs,
+			.physical_block_size = lbs << prandom_u32_state(&rnd) % 5,
+			.max_dma_token_sectors = 8 + prandom_u32_state(&rnd) % 512,
+		};
+		unsigned int least = UINT_MAX, anywhere;
+
+		for (j = 0; j < 32; j++) {
+			sector_t sector = j * (lbs >> SECTOR_SHIFT);
+			unsigned int max = max_sectors_at(&lim, sector);
+
+			KUNIT_ASSERT_EQ(test, dma_token_sectors_at(&lim, sector),
+					max);
+			least = min(least, max);
+		}
+		anywhere = dma_token_sectors_anywhere(&lim);
+		KUNIT_ASSERT_LE(test, anywhere, least);
+		/* and no less than need be, for the limits that drives have */
+		if (!(lim.max_dma_token_sectors %
+		      (lim.physical_block_size >> SECTOR_SHIFT)))
+			KUNIT_ASSERT_EQ(test, anywhere, least);
+
+		lim.chunk_sectors = 64;
+		KUNIT_ASSERT_EQ(test, dma_token_sectors_anywhere(&lim), 0);
+		KUNIT_ASSERT_LE(test, dma_token_sectors_at(&lim, 63), 1);
+		KUNIT_ASSERT_LE(test, dma_token_sectors_at(&lim, 64), 64);
+	}
 }
 
 static void bio_fits_where_it_is_not_split(struct kunit *test)
@@ -554,6 +601,7 @@ static struct kunit_case dma_token_bio_cases[] = {
 	KUNIT_CASE(bio_advances_by_parts_as_by_the_sum),
 	KUNIT_CASE(bio_splits_and_clones_with_its_offset),
 	KUNIT_CASE(bio_splits_by_length),
+	KUNIT_CASE(command_ends_where_a_bio_is_split),
 	KUNIT_CASE(bio_fits_where_it_is_not_split),
 	KUNIT_CASE(bio_is_split_as_a_token),
 	KUNIT_CASE(bio_fits_a_command_to_the_byte),
