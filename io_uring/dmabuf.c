@@ -389,8 +389,11 @@ int io_dmabuf_issue(struct io_kiocb *req, u64 addr, u32 len)
 	if (!(kiocb->ki_flags & IOCB_DIRECT))
 		return -EINVAL;
 
-	/* -EAGAIN is the result, so none of it may have been done */
-	if (req->flags & REQ_F_NOWAIT && !io_wq_current_is_worker() &&
+	/*
+	 * -EAGAIN is the result, so none of it may have been done. A worker waits for
+	 * tags, but not for a mapping that goes between two commands.
+	 */
+	if (req->flags & REQ_F_NOWAIT &&
 	    !dma_token_is_one_command(req->file, kiocb->ki_pos, len))
 		return -EAGAIN;
 

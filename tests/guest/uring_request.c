@@ -215,9 +215,8 @@ static void revoked(void)
 
 	row(nowait(512), 512, "RWF_NOWAIT");
 	row(nowait(rig_drive_ceiling()), rig_drive_ceiling(), "RWF_NOWAIT, all that a command moves");
-	/* A worker's request may wait all the same, as with ordinary memory. */
-	row(nowait(two_commands), how & IOSQE_ASYNC ? two_commands : -EAGAIN,
-	    "RWF_NOWAIT, more than a command moves");
+	/* A worker may wait all the same, as with ordinary memory, but not for a mapping. */
+	row(nowait(two_commands), -EAGAIN, "RWF_NOWAIT, more than a command moves");
 	row(run(drive, false, 0, two_commands, 0), two_commands, "more than a command moves");
 	if (bario_dev_memory(mem.bar.dev, false, NULL))
 		tap_bail("memory decode cannot be switched off");
