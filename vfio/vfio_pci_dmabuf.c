@@ -54,6 +54,7 @@
  */
 
 #include <linux/cleanup.h>
+#include <linux/delay.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-resv.h>
 #include <linux/file.h>
@@ -80,6 +81,9 @@ MODULE_IMPORT_NS(DMA_BUF);
  * hundred bytes of tables and DMA addresses, which nobody can be charged for.
  */
 #define VFIO_PCI_DMABUF_MAX_RANGES	4096
+
+/* The longest of the waits for a BAR that is busy; they double, from 1 on. */
+#define VFIO_PCI_DMABUF_CLAIM_MAX_MS	32
 
 /*
  * The buffers of one open device. The device has a reference from the first
@@ -693,14 +697,24 @@ err_free:
 /*
  * Claim the BAR as mmap() and read() do; the claim lasts until the close. Our
  * lock keeps two exports from claiming the same BAR at once.
+ *
+ * The other two have no lock for that. Who comes between their claim and their
+ * note of it (@barmap) is told that the BAR is busy, as by a driver that really
+ * holds it, but not for long: a mapping of registers is made in between.
  */
 static int vfio_pci_dmabuf_claim_bar(struct vfio_pci_dmabuf *buf)
 {
+	unsigned int delay;
 	int ret;
 
 	guard(mutex)(&buf->hub->lock);
 
 	ret = vfio_pci_core_setup_barmap(buf->vdev, buf->bar);
+	for (delay = 1; ret == -EBUSY && delay <= VFIO_PCI_DMABUF_CLAIM_MAX_MS;
+	     delay *= 2) {
+		msleep(delay);
+		ret = vfio_pci_core_setup_barmap(buf->vdev, buf->bar);
+	}
 	/* what somebody else holds is no BAR of ours */
 	return ret && ret != -ENOMEM ? -ENODEV : ret;
 }
