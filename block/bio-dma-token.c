@@ -144,11 +144,11 @@ unsigned int dma_token_sectors_at(const struct queue_limits *lim,
 	unsigned int pbs = lim->physical_block_size >> SECTOR_SHIFT;
 	unsigned int lbs = lim->logical_block_size >> SECTOR_SHIFT;
 	unsigned int max = bio_dma_token_max_sectors(lim);
+	unsigned int chunk = READ_ONCE(lim->chunk_sectors);
 	unsigned int start, end;
 
-	if (lim->chunk_sectors)
-		max = min(max, blk_boundary_sectors_left(sector,
-							 lim->chunk_sectors));
+	if (chunk)
+		max = min(max, blk_boundary_sectors_left(sector, chunk));
 	start = sector & (pbs - 1);
 	end = (start + max) & ~(pbs - 1);
 	return end > start ? end - start : max & ~(lbs - 1);
@@ -174,13 +174,29 @@ unsigned int dma_token_sectors_anywhere(const struct queue_limits *lim)
 }
 
 /*
- * Where there are fewer tags than parts, those that are sent are for nothing: the last
- * one finds none, and a worker does all of it again.  That some may be in use, or
- * belong to other disks of the same drive, is left to chance.
+ * How many commands, at most, so many sectors take from there on; 0 if those are more than
+ * may go to a queue without waiting for tags.  With more commands than tags those that are
+ * sent are for nothing: the last one finds none, and a worker does all of it again.  Tags
+ * are as many as the queue says, though some may be in use, or other namespaces' of the
+ * drive.
  */
-static unsigned int dma_token_most_parts(struct request_queue *q)
+static unsigned int dma_token_parts(struct request_queue *q,
+				    const struct queue_limits *lim,
+				    sector_t sector, unsigned int sectors)
 {
-	return clamp(READ_ONCE(q->nr_requests), 1ul, DMA_TOKEN_NOWAIT_PARTS);
+	unsigned int pbs = lim->physical_block_size >> SECTOR_SHIFT;
+	unsigned int max = bio_dma_token_max_sectors(lim) & ~(pbs - 1);
+	unsigned int chunk = READ_ONCE(lim->chunk_sectors);
+	unsigned int parts;
+
+	if (!max)
+		return 0;
+	parts = DIV_ROUND_UP((unsigned int)(sector & (pbs - 1)) + sectors, max);
+	if (chunk)
+		parts += sectors / chunk + 1;
+	if (parts > min(READ_ONCE(q->nr_requests), DMA_TOKEN_NOWAIT_PARTS))
+		return 0;
+	return parts;
 }
 
 /* The long form of dma_token_command_len(). */
@@ -220,11 +236,10 @@ static inline u32 dma_token_command_len(struct block_device *bdev, loff_t pos,
  * block layer splits it.
  */
 static noinline void dma_token_submit_parts(struct bio *parent, loff_t pos,
-					    u32 first)
+					    u32 first, unsigned int parts)
 {
 	u32 left = parent->bi_iter.bi_size, len = first;
 	u64 offset = bio_dma_token_offset(&parent->bi_iter);
-	unsigned int parts = DIV_ROUND_UP(left, first);
 	struct blk_plug plug;
 
 	/* all their tags at once, and one doorbell where commands are short */
@@ -261,17 +276,20 @@ finish:
 }
 
 /*
- * May a transfer go to the queue as several commands?  A great many are for a worker,
- * see bio_dma_token_split_at(); and they have interrupts, see dma_token_submit(), so
- * that nothing else refuses to poll in a queue where that is not possible.
+ * As how many commands a transfer goes to the queue, at most; 0 if it must not.  They have
+ * interrupts, see dma_token_submit(), so nothing else refuses to poll where the queue
+ * cannot.
  */
-static noinline bool dma_token_parts_ok(struct kiocb *iocb,
-					struct request_queue *q, u32 first,
-					u32 len)
+static noinline unsigned int dma_token_direct_parts(struct kiocb *iocb,
+						    struct block_device *bdev,
+						    u32 len)
 {
-	if (len / dma_token_most_parts(q) > first)
-		return false;
-	return !(iocb->ki_flags & IOCB_HIPRI) || blk_mq_can_poll(q);
+	struct request_queue *q = bdev_get_queue(bdev);
+	sector_t sector = get_start_sect(bdev) + (iocb->ki_pos >> SECTOR_SHIFT);
+
+	if (iocb->ki_flags & IOCB_HIPRI && !blk_mq_can_poll(q))
+		return 0;
+	return dma_token_parts(q, &q->limits, sector, len >> SECTOR_SHIFT);
 }
 
 /**
@@ -305,6 +323,7 @@ bool dma_token_submit(struct kiocb *iocb, struct dma_token *token, u64 offset,
 	blk_opf_t opf = REQ_ALLOC_CACHE | REQ_NOWAIT;
 	struct file *file = iocb->ki_filp;
 	struct block_device *bdev;
+	unsigned int parts = 1;
 	struct bio *bio;
 	u32 first;
 
@@ -314,9 +333,11 @@ bool dma_token_submit(struct kiocb *iocb, struct dma_token *token, u64 offset,
 	if (!dma_token_direct_ok(iocb, bdev, token, offset, len, write))
 		return false;
 	first = dma_token_command_len(bdev, iocb->ki_pos, len);
-	if (unlikely(first < len) &&
-	    !dma_token_parts_ok(iocb, bdev_get_queue(bdev), first, len))
-		return false;
+	if (unlikely(first < len)) {
+		parts = dma_token_direct_parts(iocb, bdev, len);
+		if (!parts)
+			return false;
+	}
 	if (rw_verify_area(write ? WRITE : READ, file, &iocb->ki_pos, len))
 		return false;
 
@@ -340,7 +361,7 @@ bool dma_token_submit(struct kiocb *iocb, struct dma_token *token, u64 offset,
 	bio->bi_private = private;
 	__bio_set_dma_token(bio, token, offset, len);
 	if (unlikely(first < len)) {
-		dma_token_submit_parts(bio, iocb->ki_pos, first);
+		dma_token_submit_parts(bio, iocb->ki_pos, first, parts);
 		return true;
 	}
 	submit_bio(bio);
@@ -416,10 +437,11 @@ unsigned int blk_dma_token_max_sectors(struct request_queue *q)
  * For a request that is not issued again: of one that is split, a part may find
  * that it would have to wait, or that there is no mapping any more, when others
  * have been submitted.  The limits are looked at without the queue: one that
- * shrinks right now is found by the split.
+ * becomes smaller before the request is in there has it split all the same.
  *
  * Context: Any.
- * Return: true if so wherever it begins, where that is not known.
+ * Return: true if so for what there is of the range on the disk, and wherever it
+ * begins where that is not known.
  */
 bool dma_token_is_one_command(struct file *file, loff_t pos, size_t len)
 {
@@ -427,9 +449,14 @@ bool dma_token_is_one_command(struct file *file, loff_t pos, size_t len)
 	struct request_queue *q = bdev_get_queue(bdev);
 	sector_t sector = get_start_sect(bdev) + (pos >> SECTOR_SHIFT);
 	unsigned int max = blk_dma_token_max_sectors(q);
+	loff_t size = bdev_nr_bytes(bdev);
 
-	max = min(max, pos >= 0 ? dma_token_sectors_at(&q->limits, sector) :
-				  dma_token_sectors_anywhere(&q->limits));
+	if (pos >= 0) {
+		len = min_t(u64, len, size > pos ? size - pos : 0);
+		max = min(max, dma_token_sectors_at(&q->limits, sector));
+	} else {
+		max = min(max, dma_token_sectors_anywhere(&q->limits));
+	}
 	return len >> SECTOR_SHIFT <= max;
 }
 
@@ -460,17 +487,6 @@ bool bio_dma_token_fits(const struct bio *bio, const struct queue_limits *lim)
 
 	start = bio->bi_iter.bi_sector & (pbs - 1);
 	return start + bio_sectors(bio) <= (max & ~(pbs - 1));
-}
-
-/* Is a bio for so many commands that they may well find no tag free? */
-static bool bio_dma_token_many_parts(struct bio *bio,
-				     const struct queue_limits *lim)
-{
-	struct request_queue *q = bdev_get_queue(bio->bi_bdev);
-
-	return bio_sectors(bio) / dma_token_most_parts(q) >
-		min_not_zero(bio_dma_token_max_sectors(lim),
-			     lim->chunk_sectors);
 }
 
 /**
@@ -514,7 +530,9 @@ int bio_dma_token_split_at(struct bio *bio, const struct queue_limits *lim,
 	if (bio->bi_opf & REQ_ATOMIC)
 		return -EINVAL;
 	if (bio->bi_opf & REQ_NOWAIT &&
-	    (bio->bi_opf & REQ_POLLED || bio_dma_token_many_parts(bio, lim)))
+	    (bio->bi_opf & REQ_POLLED ||
+	     !dma_token_parts(bdev_get_queue(bio->bi_bdev), lim,
+			      bio->bi_iter.bi_sector, bio_sectors(bio))))
 		return -EAGAIN;
 
 	/* as for any bio that is split: only the last part could be polled */

@@ -179,22 +179,45 @@ static void many_commands(void)
 	rig_queue_setting("max_sectors_kb", text);
 }
 
+/* Two writes, of three commands each, that find the tags for one of them. */
+static void two_at_once(void)
+{
+	struct io ios[2];
+	unsigned int i;
+
+	bario_pattern_fill(mem.cpu + 64 * MIB, MIB, SEED + 3, 0);
+	for (i = 0; i < 2; i++) {
+		ios[i] = (struct io){
+			.fd = drive, .write = true, .buf = 64 * MIB + i * MIB / 2,
+			.dev = 8 * MIB + i * MIB / 2, .len = 3 * 64 * KIB,
+		};
+		io_queue(&ring, &ios[i]);
+	}
+	tap_is(io_uring_submit(&ring), 2, "four tags: two writes of three commands at once");
+	tap_is(io_wait_all(&ring, ios, 2), 0, "four tags: both end");
+	for (i = 0; i < 2; i++) {
+		tap_is(ios[i].res, ios[i].len, "four tags: write %u of two", i);
+		tap_ok(pread(drive, plain, ios[i].len, ios[i].dev) == ios[i].len &&
+		       !memcmp(plain, mem.cpu + ios[i].buf, ios[i].len), "four tags: its data");
+	}
+}
+
 /*
  * Nor are commands sent that are done again because the last one finds no tag: the drive
  * has as many as the bytes take.
  */
 static void few_tags(void)
 {
-	struct way w = { .what = "as many commands as tags", .dev = 8 * MIB, .len = 4 * 64 * KIB,
-			 .res = 4 * 64 * KIB, .direct = true };
-	char ceiling[32];
+	struct way w = { .what = "as many commands as tags", .write = true, .dev = 8 * MIB,
+			 .len = 4 * 64 * KIB, .res = 4 * 64 * KIB, .direct = true };
+	char ceiling[32], tags[32];
 	uint64_t before;
 
 	snprintf(ceiling, sizeof(ceiling), "%lu", (unsigned long)rig_drive_ceiling() / KIB);
-	if (!rig_queue_setting("max_sectors_kb", "64") || !rig_queue_setting("nr_requests", "4"))
+	if (!rig_queue_value("nr_requests", tags, sizeof(tags)) ||
+	    !rig_queue_setting("max_sectors_kb", "64") || !rig_queue_setting("nr_requests", "4"))
 		tap_bail("the drive's queue does not take a size of 4, or 64 KiB for a command");
 	before = rig_drive_commands(drive, true);
-	w.write = true;
 	go("four tags", &w);
 	tap_is(rig_drive_commands(drive, true) - before, 4, "four tags: %s: commands", w.what);
 
@@ -205,7 +228,8 @@ static void few_tags(void)
 	w.direct = false;
 	go("four tags", &w);
 	tap_is(rig_drive_commands(drive, true) - before, 5, "four tags: %s: commands", w.what);
-	if (!rig_queue_setting("nr_requests", "64") || !rig_queue_setting("max_sectors_kb", ceiling))
+	two_at_once();
+	if (!rig_queue_setting("nr_requests", tags) || !rig_queue_setting("max_sectors_kb", ceiling))
 		tap_bail("the drive's queue does not take its old limits");
 }
 

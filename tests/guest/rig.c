@@ -62,15 +62,11 @@ void rig_set_drive_ceiling(uint64_t bytes)
 
 bool rig_drive_polls(void)
 {
-	char path[128], value = '0';
-	int fd;
+	char value[8];
 
-	snprintf(path, sizeof(path), "/sys/block/%s/queue/io_poll", drive_info().name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, &value, 1) != 1)
-		tap_bail("%s: %s", path, strerror(errno));
-	close(fd);
-	return value == '1';
+	if (!rig_queue_value("io_poll", value, sizeof(value)))
+		tap_bail("%s does not tell whether it can poll", rig_drive_path());
+	return value[0] == '1';
 }
 
 int rig_write(const char *path, const char *text)
@@ -169,6 +165,21 @@ uint64_t rig_drive_commands(int fd, bool write)
 int rig_export(struct rig_bar *bar, const struct bario_vfio_range *ranges, unsigned int n)
 {
 	return bario_bar_export(bar->dev, bar->index, ranges, n, NULL);
+}
+
+bool rig_queue_value(const char *name, char *value, size_t size)
+{
+	char path[128];
+	bool read;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/block/%s/queue/%s", drive_info().name, name);
+	f = fopen(path, "r");
+	if (!f)
+		return false;
+	read = fgets(value, size, f);
+	fclose(f);
+	return read;
 }
 
 bool rig_queue_setting(const char *name, const char *value)

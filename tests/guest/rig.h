@@ -60,7 +60,10 @@ uint64_t rig_drive_commands(int fd, bool write);
 /* Has it queues that IORING_SETUP_IOPOLL can poll? */
 bool rig_drive_polls(void);
 
-/* Write to a file of the drive's queue in sysfs; false if it does not take that. */
+/* The first line of a file of the drive's queue in sysfs; false if there is none. */
+bool rig_queue_value(const char *name, char *value, size_t size);
+
+/* Write to such a file; false if it does not take that. */
 bool rig_queue_setting(const char *name, const char *value);
 
 /* A parameter of the drive's driver; ends the program if there is none. */
