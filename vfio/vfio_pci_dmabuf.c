@@ -54,7 +54,6 @@
  */
 
 #include <linux/cleanup.h>
-#include <linux/delay.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-resv.h>
 #include <linux/file.h>
@@ -66,6 +65,7 @@
 #include <linux/overflow.h>
 #include <linux/pfn_t.h>
 #include <linux/rwsem.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vfio.h>
@@ -700,20 +700,22 @@ err_free:
  *
  * The other two have no lock for that. Who comes between their claim and their
  * note of it (@barmap) is told that the BAR is busy, as by a driver that really
- * holds it, but not for long: a mapping of registers is made in between.
+ * holds it, but usually not for long: the mapping of the registers is made in
+ * between. (The other way round it is mmap() that is told so, as when two of these
+ * meet.) Without the lock meanwhile, as revocations want it.
  */
 static int vfio_pci_dmabuf_claim_bar(struct vfio_pci_dmabuf *buf)
 {
 	unsigned int delay;
 	int ret;
 
-	guard(mutex)(&buf->hub->lock);
-
-	ret = vfio_pci_core_setup_barmap(buf->vdev, buf->bar);
-	for (delay = 1; ret == -EBUSY && delay <= VFIO_PCI_DMABUF_CLAIM_MAX_MS;
-	     delay *= 2) {
-		msleep(delay);
-		ret = vfio_pci_core_setup_barmap(buf->vdev, buf->bar);
+	for (delay = 1;; delay *= 2) {
+		scoped_guard(mutex, &buf->hub->lock)
+			ret = vfio_pci_core_setup_barmap(buf->vdev, buf->bar);
+		if (ret != -EBUSY || delay > VFIO_PCI_DMABUF_CLAIM_MAX_MS ||
+		    fatal_signal_pending(current))
+			break;
+		schedule_timeout_killable(msecs_to_jiffies(delay));
 	}
 	/* what somebody else holds is no BAR of ours */
 	return ret && ret != -ENOMEM ? -ENODEV : ret;
