@@ -299,6 +299,86 @@ static void bio_splits_and_clones_with_its_offset(struct kunit *test)
 	}
 }
 
+static void bio_end_count(struct bio *bio)
+{
+	(*(int *)bio->bi_private)++;
+}
+
+/* With whatever is made of it: the same token, the place in it, and no vectors. */
+static void check_place(struct kunit *test, struct bio *bio, u64 offset,
+			unsigned int size)
+{
+	struct bio_fixture *fix = test->priv;
+
+	KUNIT_EXPECT_TRUE(test, bio_has_dma_token(bio));
+	KUNIT_EXPECT_PTR_EQ(test, bio->bi_dma_token, &fix->token);
+	KUNIT_EXPECT_EQ(test, bio_dma_token_offset(&bio->bi_iter), offset);
+	KUNIT_EXPECT_EQ(test, bio->bi_iter.bi_size, size);
+	KUNIT_EXPECT_EQ(test, bio->bi_vcnt, 0);
+	KUNIT_EXPECT_EQ(test, bio->bi_max_vecs, 0);
+	KUNIT_EXPECT_TRUE(test, bio->bi_opf & REQ_NOMERGE);
+}
+
+static void bio_is_cloned_and_trimmed(struct kunit *test)
+{
+	struct bio_fixture *fix = test->priv;
+	struct bio *bio = token_bio(test, REQ_OP_WRITE, FAR_OFFSET, SZ_64K);
+	struct bio *clone, *again;
+
+	clone = bio_alloc_clone(NULL, bio, GFP_KERNEL, &fix->bs);
+	KUNIT_ASSERT_NOT_NULL(test, clone);
+	check_place(test, clone, FAR_OFFSET, SZ_64K);
+
+	/* across 4 GiB, and the original stays where it is */
+	bio_trim(clone, SZ_8K >> SECTOR_SHIFT, SZ_16K >> SECTOR_SHIFT);
+	check_place(test, clone, FAR_OFFSET + SZ_8K, SZ_16K);
+	KUNIT_EXPECT_EQ(test, clone->bi_iter.bi_sector, SZ_8K >> SECTOR_SHIFT);
+	check_place(test, bio, FAR_OFFSET, SZ_64K);
+
+	again = bio_alloc_clone(NULL, clone, GFP_KERNEL, &fix->bs);
+	KUNIT_ASSERT_NOT_NULL(test, again);
+	bio_advance(again, SZ_4K);
+	check_place(test, again, FAR_OFFSET + SZ_8K + SZ_4K, SZ_16K - SZ_4K);
+	bio_put(again);
+	bio_put(clone);
+
+	bio_reset(bio, NULL, REQ_OP_READ);
+	KUNIT_EXPECT_FALSE(test, bio_has_dma_token(bio));
+	KUNIT_EXPECT_FALSE(test, bio_flagged(bio, BIO_CLONED));
+	KUNIT_EXPECT_EQ(test, bio_dma_token_offset(&bio->bi_iter), 0);
+	bio_put(bio);
+}
+
+static void bio_ends_after_its_parts(struct kunit *test)
+{
+	struct bio_fixture *fix = test->priv;
+	struct bio *bio = token_bio(test, REQ_OP_WRITE, FAR_OFFSET, SZ_16K);
+	struct bio *part[2];
+	int ended = 0, i;
+
+	bio->bi_end_io = bio_end_count;
+	bio->bi_private = &ended;
+	for (i = 0; i < ARRAY_SIZE(part); i++) {
+		part[i] = bio_split(bio, 8, GFP_KERNEL, &fix->bs);
+		KUNIT_ASSERT_NOT_NULL(test, part[i]);
+		bio_chain(part[i], bio);
+		check_place(test, part[i], FAR_OFFSET + i * SZ_4K, SZ_4K);
+	}
+	check_place(test, bio, FAR_OFFSET + SZ_8K, SZ_8K);
+
+	bio_endio(bio);
+	KUNIT_EXPECT_EQ(test, ended, 0);
+	part[1]->bi_status = BLK_STS_STALE_MAP;
+	bio_endio(part[1]);
+	KUNIT_EXPECT_EQ(test, ended, 0);
+	bio_endio(part[0]);
+	KUNIT_EXPECT_EQ(test, ended, 1);
+	/* what one part found is what became of the whole */
+	KUNIT_EXPECT_EQ(test, (__force int)bio->bi_status,
+			(__force int)BLK_STS_STALE_MAP);
+	bio_put(bio);
+}
+
 struct split_case {
 	const char	*name;
 	blk_opf_t	opf;
@@ -571,11 +651,6 @@ static void bio_passes_only_the_right_gate(struct kunit *test)
 	bio_put(bio);
 }
 
-static void bio_end_count(struct bio *bio)
-{
-	(*(int *)bio->bi_private)++;
-}
-
 static void bio_leaves_tags_to_the_controller(struct kunit *test)
 {
 	struct blk_integrity bi = {
@@ -616,6 +691,8 @@ static struct kunit_case dma_token_bio_cases[] = {
 	KUNIT_CASE(bio_refuses_what_it_cannot_hold),
 	KUNIT_CASE(bio_advances_by_parts_as_by_the_sum),
 	KUNIT_CASE(bio_splits_and_clones_with_its_offset),
+	KUNIT_CASE(bio_is_cloned_and_trimmed),
+	KUNIT_CASE(bio_ends_after_its_parts),
 	KUNIT_CASE(bio_splits_by_length),
 	KUNIT_CASE(command_ends_where_a_bio_is_split),
 	KUNIT_CASE(bio_fits_where_it_is_not_split),
