@@ -265,18 +265,35 @@ static void counted(void)
 	mover_destroy(&m);
 }
 
+/*
+ * From which size of a piece on a command has a list of descriptors: never, always, as the
+ * driver has it. Its data is right whatever it has.
+ */
+static void thresholds(void)
+{
+	static const char *const bytes[] = { "0", "1", "32768" };
+	unsigned int i;
+
+	for (i = 0; i < sizeof(bytes) / sizeof(bytes[0]); i++) {
+		rig_driver_setting("sgl_threshold", bytes[i]);
+		tap_diag("sgl_threshold=%s", bytes[i]);
+		/* no 64 KiB are in one extent; of the second there are 32 KiB on average */
+		layout(37, 12 * KIB);
+		layout(9, 60 * KIB);
+	}
+}
+
 static void layouts(void)
 {
 	layout(1, 1 * MIB);
 	layout(2, 512 * KIB);
 	layout(37, 4 * KIB);
-	/* no 64 KiB are in one extent, but 32 KiB on average: a list of descriptors */
-	layout(9, 60 * KIB);
 	layout(255, 4 * KIB);
 	layout(256, 4 * KIB);
 	layout(257, 4 * KIB);
 	layout(4096, 4 * KIB);
 	layout(1, 4 * KIB);
+	thresholds();
 	odd_tail();
 	counted();
 }
