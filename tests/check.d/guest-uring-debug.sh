@@ -14,6 +14,7 @@ set -euo pipefail
 
 exporter_kernel debug
 exporter_tap 'debug' ports-iommu --full --timeout 900 --seconds 400 \
-	--add "$guest_tmp/modules/faultpoint.ko" -- uring_register uring_request uring_wait uring_stale direct
+	--add "$guest_tmp/modules/faultpoint.ko" --add "$guest_tmp/modules/forger.ko" -- \
+	uring_register uring_request uring_wait uring_stale direct forged
 exporter_tap 'debug, no poll queues' ports --append nvme.poll_queues=0 --timeout 300 --seconds 200 -- direct
 tap_end
