@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/nvme_ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -130,10 +131,54 @@ static void wrong_file(const char *path, int flags)
 	close(fd);
 }
 
+/* How many pages at the place @at of the drive are in the page cache. */
+static int cached(uint64_t at)
+{
+	unsigned char in[MIB / 4096];
+	int fd = open(rig_drive_path(), O_RDONLY), n = 0;
+	void *p = mmap(NULL, MIB, PROT_READ, MAP_SHARED, fd, at);
+	unsigned int i;
+
+	if (p == MAP_FAILED || mincore(p, MIB, in))
+		tap_bail("the page cache cannot be looked at: %s", strerror(errno));
+	for (i = 0; i < sizeof(in); i++)
+		n += in[i] & 1;
+	munmap(p, MIB);
+	close(fd);
+	return n;
+}
+
+/* Not by the page cache, which cannot take the bytes, nor with success. */
+static void not_direct(void)
+{
+	const uint64_t at = 48 * MIB;
+	int fd = rig_open_drive(), flags = fcntl(fd, F_GETFL);
+
+	rig_fill_drive(drive, 6, at, MIB);
+	bario_pattern_fill(mem.cpu, MIB, 7, 0);
+	fcntl(fd, F_SETFL, flags & ~O_DIRECT);
+	row(run(fd, false, 0, 512, at), -EINVAL, "a read where O_DIRECT was cleared");
+	row(run(fd, true, 0, 512, at), -EINVAL, "a write where O_DIRECT was cleared");
+	row(run(fd, false, 0, MIB, at), -EINVAL, "a large read where O_DIRECT was cleared");
+	row(run(fd, true, 0, MIB, at), -EINVAL, "a large write where O_DIRECT was cleared");
+	row(cached(at), 0, "pages in the cache where O_DIRECT was cleared");
+	fsync(fd);
+	row(rig_check_drive(drive, 6, at, MIB), -1, "the drive where O_DIRECT was cleared");
+	row(bario_pattern_check(mem.cpu, MIB, 7, 0, NULL), 0, "the buffer where O_DIRECT was cleared");
+	/* that such a page would be seen */
+	if (pread(fd, plain, 4096, at) != 4096)
+		tap_bail("a read by the page cache");
+	row(cached(at) > 0, 1, "ordinary memory is read by way of the cache");
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	fcntl(fd, F_SETFL, flags);
+	row(run(fd, false, 0, 512, 0), 512, "a read where O_DIRECT is set again");
+	close(fd);
+}
+
 static void wrong_files(void)
 {
 	char path[] = "/tmp/uring_request.XXXXXX";
-	int fd = mkstemp(path), flags;
+	int fd = mkstemp(path);
 
 	wrong_file(path, 0);
 	unlink(path);
@@ -141,15 +186,7 @@ static void wrong_files(void)
 	wrong_file("/dev/zero", 0);
 	wrong_file("/dev/ram0", O_DIRECT);
 	row(run(-1, false, 0, 512, 0), -EBADF, "a request on no file");
-
-	fd = rig_open_drive();
-	flags = fcntl(fd, F_GETFL);
-	fcntl(fd, F_SETFL, flags & ~O_DIRECT);
-	row(run(fd, false, 0, 512, 0), -EINVAL, "a read where O_DIRECT was cleared");
-	row(run(fd, true, 0, 512, 0), -EINVAL, "a write where O_DIRECT was cleared");
-	fcntl(fd, F_SETFL, flags);
-	row(run(fd, false, 0, 512, 0), 512, "a read where O_DIRECT is set again");
-	close(fd);
+	not_direct();
 }
 
 /* At the end of the drive, and elsewhere, what ordinary memory gives. */
@@ -317,6 +354,7 @@ static void uring_cmd(void)
  */
 static void page_cache(void)
 {
+	uint8_t *super = rig_alloc(4096), *disk = rig_alloc(4096);
 	const char *mnt = "/tmp/uring_request.mnt";
 	char command[256];
 	ssize_t ret;
@@ -331,15 +369,24 @@ static void page_cache(void)
 	if (system(command) || mount(rig_drive_path(), mnt, "ext4", 0, NULL))
 		tap_bail("no file system on %s: %s", rig_drive_path(), strerror(errno));
 	fd = rig_open_drive();
-	ret = pread(fd, plain, 4096, 0);
+	ret = pread(fd, super, 4096, 0);
 	row(run(fd, false, 0, 4096, 0), 4096, "a read of a super block in use");
-	row(memcmp(mem.cpu, plain, 4096), 0, "a read of a super block in use: the data");
+	row(memcmp(mem.cpu, super, 4096), 0, "a read of a super block in use: the data");
+	/* which would be seen on the drive, as would whatever else is not the super block */
+	memset(mem.cpu, 0xc5, 4096);
 	row(run(fd, true, 0, 4096, 0), -EBUSY, "a write over a super block in use");
-	ret = pwrite(fd, plain, 4096, 0);
+	row(run(fd, true, 0, MIB, 0), -EBUSY, "a large write over a super block in use");
+	sync();
+	ret = pread(drive, disk, 4096, 0);
+	row(ret == 4096 && disk[0x438] == 0x53 && disk[0x439] == 0xef &&
+	    !memcmp(disk, super, 1024), 1, "the drive still has a super block there");
+	ret = pwrite(fd, super, 4096, 0);
 	tap_is(ret < 0 ? -errno : ret, 4096, "plain memory goes through the page cache there");
 	close(fd);
 	umount(mnt);
 	rmdir(mnt);
+	free(super);
+	free(disk);
 	row(run(drive, true, 0, 4096, 0), 4096, "a write over a super block that nobody uses");
 }
 
