@@ -24,6 +24,10 @@ exporter_tap 'switch' switch -- vfio_export_map vfio_export_mmap vfio_export_rev
 for topology in switch-pt ports ports-pt; do
 	exporter_tap "$topology" "$topology" -- vfio_export_map
 done
+# Two functions of one slot, whose port redirects what they write to each other, or not.
+exporter_tap 'ports, two functions' ports "${exporter_sibling[@]}" -- 'vfio_export_map direct'
+exporter_tap 'ports, two functions, ACS' ports "${exporter_sibling[@]}" \
+	--append 'pci=config_acs=xxx11xx@pci:1b36:000c' -- 'vfio_export_map redirected'
 # The CPU needs no path between the devices.
 exporter_tap 'no-path' no-path -- vfio_export_map vfio_export_mmap
 exporter_tap 'switch, 8 GiB' switch --bar-size 8G -- vfio_export_map

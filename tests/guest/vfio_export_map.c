@@ -192,11 +192,46 @@ static void test_refused(void)
 	close(dmabuf);
 }
 
-int main(void)
+/* A device reaches its own BAR by the bus, whatever is above it. */
+static void same_function(void)
+{
+	const struct bario_vfio_range whole[] = { { 0, e.bar_size } };
+	const enum kind others = kind;
+	char client[sizeof(e.client)];
+
+	memcpy(client, e.client, sizeof(client));
+	snprintf(e.client, sizeof(e.client), "%s", e.bdf);
+	kind = KIND_BUS;
+	check_ranges("its own BAR", whole, 1);
+	memcpy(e.client, client, sizeof(client));
+	kind = others;
+}
+
+/*
+ * The next function of the BAR's own slot. Their port sends what one writes to the other
+ * by way of the host bridge if the redirect of its ACS is on, and straight if not.
+ */
+static void two_functions(bool redirect)
+{
+	const struct bario_vfio_range whole[] = { { 0, e.bar_size } };
+
+	snprintf(e.client, sizeof(e.client), "%s", e.bdf);
+	e.client[strlen(e.client) - 1]++;
+	kind = redirect ? KIND_BRIDGE : KIND_BUS;
+	check_ranges(redirect ? "another function, redirected" : "another function", whole, 1);
+}
+
+int main(int argc, char **argv)
 {
 	exporter_init(&e);
 	kind = expected_kind();
 	exporter_open(&e);
+	if (argc > 1) {
+		two_functions(!strcmp(argv[1], "redirected"));
+		exporter_close(&e);
+		return tap_done();
+	}
+	same_function();
 	test_refused();
 	if (kind != KIND_NONE) {
 		exporter_layouts(&e, check_ranges);
