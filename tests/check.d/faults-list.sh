@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# tests/FAULTS.md has a line for each fault, each point of the review and each of its
-# watch list; every test that it names is there; and those in the guest run on the debug
-# kernel, in one of the checks beside this one.
+# tests/FAULTS.md has a line for each fault, each point of the review, of its watch list
+# and of the hook map's sections 7 and 11; every test that it names is there; and those in
+# the guest run on the debug kernel, in one of the checks beside this one.
 #
 # needs: nothing
 set -euo pipefail
@@ -96,7 +96,8 @@ names_in() {
 }
 
 write_down
-for entry in {1..42} R{1..15} W{1..13}; do
+for entry in {1..42} R{1..15} W{1..13} L{1..8} D{1..4} M{1..12} C{1..10} U{1..13} E{1..21} \
+	F{1..12} HR{1..18} S{1..12}; do
 	same "entry $entry has a line" 1 "$(grep -c "^$entry\\. [^ ]" "$list" || true)"
 	point "entry $entry is tried on the debug kernel, or has a reason" \
 		entry_on_debug "$(grep "^$entry\\. " "$list" || true)"
@@ -104,7 +105,7 @@ done
 while read -r what; do
 	point "$what is there" named "$what"
 	[[ $what != tests/guest/* ]] || point "$what runs on the debug kernel" on_debug "$what"
-done < <(grep -E '^[RW]?[0-9]+\.' "$list" | names_in)
+done < <(grep -E '^[A-Z]*[0-9]+\.' "$list" | names_in)
 
 not() {
 	! "$@"
