@@ -132,16 +132,43 @@ static int write_pci(const char *name, const char *text)
 	return ret;
 }
 
-int exporter_bind_sibling(struct exporter *e)
+int exporter_unbind(struct exporter *e)
 {
-	char bdf[16], name[64];
+	return write_pci("drivers/vfio-pci/unbind", e->bdf);
+}
+
+int exporter_remove(struct exporter *e)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "devices/%s/remove", e->bdf);
+	return write_pci(name, "1");
+}
+
+static int bind_function(const char *bdf)
+{
+	char name[64];
 	int ret;
 
-	snprintf(bdf, sizeof(bdf), "%s", e->bdf);
-	bdf[strlen(bdf) - 1]++;
 	snprintf(name, sizeof(name), "devices/%s/driver_override", bdf);
 	ret = write_pci(name, "vfio-pci");
 	return ret ? ret : write_pci("drivers_probe", bdf);
+}
+
+int exporter_bind(struct exporter *e)
+{
+	int ret = write_pci("rescan", "1");
+
+	return ret ? ret : bind_function(e->bdf);
+}
+
+int exporter_bind_sibling(struct exporter *e)
+{
+	char bdf[16];
+
+	snprintf(bdf, sizeof(bdf), "%s", e->bdf);
+	bdf[strlen(bdf) - 1]++;
+	return bind_function(bdf);
 }
 
 int export_raw(struct exporter *e, const struct bario_vfio_export *arg)

@@ -31,6 +31,14 @@ void exporter_open(struct exporter *e);
 int exporter_close(struct exporter *e);		/* 0 */
 
 /*
+ * Take the device from vfio-pci, or out of the system; either waits for the last close.
+ * And the way back from both, leaving it closed.
+ */
+int exporter_unbind(struct exporter *e);
+int exporter_remove(struct exporter *e);
+int exporter_bind(struct exporter *e);
+
+/*
  * Give the function with the next number to vfio-pci, and leave it closed; -ENOENT if the
  * slot has none.
  */

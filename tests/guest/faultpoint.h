@@ -14,10 +14,14 @@
 #include <unistd.h>
 #include "tap.h"
 
-/* How much of what comes to a function is held up, and for how long. */
+/*
+ * How much of what comes to a function is held up, and for how long; only what comes from
+ * the body of @within, if there is one.
+ */
 struct point_how {
 	unsigned int percent;
 	unsigned int delay_us;
+	const char *within;
 };
 
 static inline bool faultpoint_load(const char *symbol, const char *params)
@@ -41,18 +45,21 @@ static inline void faultpoint_unload(void)
 		tap_bail("faultpoint stays: %s", strerror(errno));
 }
 
-/* False if this kernel has no such function, or has it within others only. */
+/*
+ * False if this kernel has no such function, or has it within others only. Others may
+ * follow after a comma, which are held up as well, and not counted.
+ */
 static inline bool point_set(const char *symbol, struct point_how how)
 {
-	char params[128];
+	char params[192];
 
-	snprintf(params, sizeof(params), "symbols=%s percent=%u delay_us=%u", symbol, how.percent,
-		 how.delay_us);
+	snprintf(params, sizeof(params), "symbols=%s percent=%u delay_us=%u%s%s", symbol, how.percent,
+		 how.delay_us, how.within ? " within=" : "", how.within ? how.within : "");
 	return faultpoint_load(symbol, params);
 }
 
-/* Returns how often it was held up. */
-static inline long point_clear(void)
+/* How often it was held up so far. */
+static inline long point_hits(void)
 {
 	FILE *f = fopen("/sys/module/faultpoint/parameters/hits", "r");
 	long hits = -1;
@@ -60,6 +67,14 @@ static inline long point_clear(void)
 	if (!f || fscanf(f, "%ld", &hits) != 1)
 		tap_bail("faultpoint does not tell its hits");
 	fclose(f);
+	return hits;
+}
+
+/* Returns how often it was. */
+static inline long point_clear(void)
+{
+	long hits = point_hits();
+
 	faultpoint_unload();
 	return hits;
 }

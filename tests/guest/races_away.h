@@ -4,10 +4,11 @@
 
 /*
  * The part of races.c where one side goes away for good, and comes back as another one:
- * the drive is unbound from its driver and bound again, or the BAR's device is reset,
- * closed and opened again, while threads register the two as they find them, do I/O, and
- * leave it in one of three ways. A call or a request ends well or with ENODEV, as the
- * ABI has it; data that was read is right; and in the end a new registration works.
+ * the drive is unbound from its driver and bound again, or removed and found again, or the
+ * BAR's device is reset, closed and opened again, or unbound or removed as it is closed,
+ * while threads register the two as they find them, do I/O, and leave it in one of three
+ * ways. A call or a request ends well or with ENODEV, as the ABI has it; data that was read
+ * is right; and in the end a new registration works.
  */
 
 #include <glob.h>
@@ -49,10 +50,31 @@ static struct {
 	struct exporter e;	/* when the BAR does */
 	char pci_path[PATH_MAX];/* of the drive */
 	int buffer;		/* the dma-buf as it is now */
+	unsigned int losses;	/* one way after the other, across the gaps */
 	pthread_rwlock_t lock;	/* of the number above */
 	atomic_bool stop;
 	struct away_worker workers[LEAVES];
 } away = { .lock = PTHREAD_RWLOCK_INITIALIZER };
+
+/*
+ * Between reading the map's pointer and taking a reference there is no function of ours.
+ * A checker of RCU asks this one whether the pointer may be read, when it has been.
+ */
+#define AWAY_LOOK_UP "rcu_read_lock_held"
+#define AWAY_LOOKS_UP "nvme_prep_rq.part.0"
+
+/* Between map and publication, and not everybody's. */
+#define AWAY_PUBLISH "percpu_ref_init"
+#define AWAY_PUBLISHES "dma_token_map_locked"
+
+static bool away_can_look_up(const char *gap)
+{
+	bool can = !access("/proc/lockdep", F_OK);
+
+	if (!can)
+		tap_skip(gap, "this kernel has no call between the two");
+	return can;
+}
 
 static double away_now(void)
 {
@@ -210,24 +232,54 @@ static void away_write(const char *path, const char *text)
 	close(fd);
 }
 
-static void away_unbind(void)
+static void away_lose_drive(unsigned int n)
 {
 	const char *bdf = basename(away.pci_path);
+	char path[PATH_MAX + 8];
 
-	away_write("/sys/bus/pci/drivers/nvme/unbind", bdf);
-	away_write("/sys/bus/pci/drivers/nvme/bind", bdf);
+	if (n % 2 == 0) {
+		away_write("/sys/bus/pci/drivers/nvme/unbind", bdf);
+		away_write("/sys/bus/pci/drivers/nvme/bind", bdf);
+		return;
+	}
+	snprintf(path, sizeof(path), "%s/remove", away.pci_path);
+	away_write(path, "1");
+	away_write("/sys/bus/pci/rescan", "1");
 }
 
-static void away_reset_and_close(unsigned int n)
+/* The removal has begun when the device is closed, and goes on as soon as it is. */
+static void away_close_for(int (*removal)(struct exporter *e))
+{
+	struct slow slow;
+
+	slow_start(&slow, removal, &away.e);
+	if (slow_ended(&slow, 20))
+		tap_bail("the BAR's device went while it was open: %d", slow.ret);
+	exporter_close(&away.e);
+	if (slow_wait(&slow, "the removal of the BAR's device") || exporter_bind(&away.e))
+		tap_bail("the BAR's device does not go or does not come back");
+}
+
+/* Of any two one after the other, one is a removal. */
+static void away_lose_bar(unsigned int n)
 {
 	int old, new;
 
-	if (n % 2 == 0) {
+	switch (n % 4) {
+	case 0:
 		if (bario_dev_reset(away.e.dev, NULL))
 			tap_bail("the BAR's device cannot be reset");
 		return;
+	case 1:
+		away_close_for(exporter_unbind);
+		break;
+	case 2:
+		exporter_close(&away.e);
+		break;
+	case 3:
+		away_close_for(exporter_remove);
+		break;
 	}
-	exporter_close(&away.e);
 	exporter_open(&away.e);
 	new = export_bar(&away.e);
 	pthread_rwlock_wrlock(&away.lock);
@@ -270,9 +322,9 @@ static void away_run(const char *symbol, const char *gap, struct point_how how, 
 	static const unsigned int flags[LEAVES] = {
 		0, IORING_SETUP_IOPOLL, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
 	};
-	static const char *const ways[LEAVES] = { "waited for", "unregistered", "left behind" };
-	double end = away_now() + seconds;
-	unsigned int times = 0;
+	static const char *const leaves[LEAVES] = { "waited for", "unregistered", "left behind" };
+	double end = away_now() + seconds, limit = end + AWAY_LIMIT_S;
+	unsigned int times;
 	bool goes_on;
 	long hits;
 	int i;
@@ -290,14 +342,14 @@ static void away_run(const char *symbol, const char *gap, struct point_how how, 
 		pthread_create(&away.workers[i].thread, NULL, away_thread, &away.workers[i]);
 	}
 	/* what is rare has to come by at all */
-	do {
+	for (times = 0, goes_on = true;
+	     goes_on && (times < 2 || away_now() < end || (!point_hits() && away_now() < limit)); times++) {
 		goes_on = away_go_on();
 		if (away.what == AWAY_DRIVE)
-			away_unbind();
+			away_lose_drive(away.losses++);
 		else
-			away_reset_and_close(times);
-		times++;
-	} while (goes_on && (times < 2 || away_now() < end));
+			away_lose_bar(away.losses++);
+	}
 	goes_on = goes_on && away_go_on();
 	atomic_store(&away.stop, true);
 	for (i = 0; i < LEAVES; i++) {
@@ -306,7 +358,7 @@ static void away_run(const char *symbol, const char *gap, struct point_how how, 
 		pthread_join(w->thread, NULL);
 		tap_ok(w->good && !w->other && !w->wrong && !w->hangs,
 		       "between %s, requests %s: %lu well, %lu ENODEV, %lu other (last %d), %lu wrong%s",
-		       gap, ways[i], w->good, w->refused, w->other, w->other_result, w->wrong,
+		       gap, leaves[i], w->good, w->refused, w->other, w->other_result, w->wrong,
 		       w->hangs ? ", a hang" : "");
 	}
 	if (away.what == AWAY_DRIVE)
@@ -343,9 +395,29 @@ static void away_init(enum away what)
 #define AWAY_RARE (struct point_how){ .percent = 100, .delay_us = 20000 }
 #define AWAY_OFTEN (struct point_how){ .percent = 50, .delay_us = 2000 }
 
+/*
+ * What a registration and a request are in the middle of when one side goes. A command is
+ * held up on its way to the drive, too, where only few find no map and are retried.
+ */
+static void away_gaps(double seconds)
+{
+	const struct point_how look_up = { .percent = 50, .delay_us = 2000, .within = AWAY_LOOKS_UP };
+	const struct point_how publish = { .percent = 50, .delay_us = 2000, .within = AWAY_PUBLISHES };
+	/* a BAR is seldom reset, so longer */
+	const struct point_how retry = { .percent = 50, .delay_us = away.what == AWAY_DRIVE ? 2000 : 10000 };
+
+	away_run("nvme_dma_token_map", "the exporter's map and the driver's", AWAY_OFTEN, seconds);
+	away_run(AWAY_PUBLISH, "map and publication", publish, seconds);
+	away_run("nvme_setup_cmd", "queue_rq and lookup", AWAY_OFTEN, seconds);
+	if (away_can_look_up("lookup and get"))
+		away_run(AWAY_LOOK_UP, "lookup and get", look_up, seconds);
+	away_run("io_dmabuf_retry,nvme_setup_cmd", "completion and retry", retry, seconds);
+}
+
 static void removal(double seconds)
 {
 	away_init(AWAY_DRIVE);
+	away_gaps(seconds);
 	away_run("dma_token_list_kill", "the driver's removal and the kill", AWAY_RARE, seconds);
 	away_run("dma_token_detach", "kill, or the last reference, and detach", AWAY_OFTEN, seconds);
 	away_run("dma_token_attach", "registration and attach, with a removal in it", AWAY_OFTEN, seconds);
@@ -357,6 +429,7 @@ static void removal(double seconds)
 static void bar(double seconds)
 {
 	away_init(AWAY_BAR);
+	away_gaps(seconds);
 	away_run("vfio_pci_dmabuf_revoke_all", "the reset and its revocations", AWAY_RARE, seconds);
 	away_run("vfio_pci_dmabuf_access_locked", "the lock and the look at access", AWAY_OFTEN, seconds);
 	away_run("vfio_pci_dmabuf_map", "the importer's map and the exporter's", AWAY_OFTEN, seconds);

@@ -3,11 +3,14 @@
  * Delays at the entry of kernel functions, to widen the gaps that races need; and calls
  * that fail, without having been made.
  *
- *   insmod faultpoint.ko symbols=NAME,... [delay_us=N] [percent=N]
+ *   insmod faultpoint.ko symbols=NAME,... [delay_us=N] [percent=N] [within=NAME]
  *
  * Each entry of one of the functions, in any context, is held up for delay_us with the
  * given probability. It spins: nothing else runs on that processor meanwhile, and
- * anything does on the others. /sys/module/faultpoint/parameters/hits tells how often.
+ * anything does on the others. /sys/module/faultpoint/parameters/hits tells how often, one
+ * number for each function. With within, only what is called from the body of that one is
+ * held up: so a gap can be chosen that is in the middle of a function, by what it calls
+ * there.
  *
  *   insmod faultpoint.ko symbols=NAME fails=Y value=N
  *   echo NTH TIMES >/sys/module/faultpoint/parameters/fail
@@ -24,6 +27,7 @@
 #include <linux/atomic.h>
 #include <linux/delay.h>
 #include <linux/hash.h>
+#include <linux/kallsyms.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/sched.h>
@@ -43,9 +47,13 @@ static uint percent = 50;
 module_param(percent, uint, 0444);
 MODULE_PARM_DESC(percent, "how often");
 
-static uint hits;
-module_param(hits, uint, 0444);
+static uint hits[MAX_POINTS];
+module_param_array(hits, uint, &nr_symbols, 0444);
 MODULE_PARM_DESC(hits, "how often so far, roughly");
+
+static char *within;
+module_param(within, charp, 0444);
+MODULE_PARM_DESC(within, "the function whose calls are meant; else everybody's");
 
 static bool fails;
 module_param(fails, bool, 0444);
@@ -57,6 +65,7 @@ MODULE_PARM_DESC(value, "what calls that fail return");
 
 static struct kprobe points[MAX_POINTS];
 static atomic_t entries;
+static ulong within_start, within_size;
 
 static pid_t owner;
 static atomic_t calls, failed;
@@ -94,11 +103,15 @@ MODULE_PARM_DESC(fail, "which call fails, and how many");
 /* May run as an NMI does: no locks, so none of the kernel's random numbers. */
 static int point_hit(struct kprobe *p, struct pt_regs *regs)
 {
+	uint *hit = &hits[p - points];
 	uint us;
 
+	/* at the entry the return address is all that is on the stack */
+	if (within && regs_get_kernel_stack_nth(regs, 0) - within_start >= within_size)
+		return 0;
 	if (hash_32(atomic_inc_return(&entries), 16) % 100 >= percent)
 		return 0;
-	WRITE_ONCE(hits, READ_ONCE(hits) + 1);
+	WRITE_ONCE(*hit, READ_ONCE(*hit) + 1);
 	for (us = 0; us < delay_us; us += 100)
 		udelay(100);
 	return 0;
@@ -132,12 +145,34 @@ static void call_made(struct kprobe *p, struct pt_regs *regs, unsigned long flag
 {
 }
 
+/* Modules may not look symbols up; a probe does, and the name of its place has the size. */
+static int __init find_within(void)
+{
+	struct kprobe place = { .symbol_name = within };
+	char name[KSYM_SYMBOL_LEN];
+	int ret = register_kprobe(&place);
+
+	if (ret)
+		return ret;
+	within_start = (ulong)place.addr;
+	unregister_kprobe(&place);
+	sprint_symbol(name, within_start);
+	return sscanf(strrchr(name, '/') ?: "", "/%lx", &within_size) == 1 ? 0 : -ENOENT;
+}
+
 static int __init faultpoint_init(void)
 {
 	int i, ret;
 
 	if (!nr_symbols || percent > 100 || delay_us > 20000)
 		return -EINVAL;
+	if (within) {
+		ret = find_within();
+		if (ret) {
+			pr_err("faultpoint: %s: %d\n", within, ret);
+			return ret;
+		}
+	}
 	owner = current->tgid;
 	for (i = 0; i < nr_symbols; i++) {
 		points[i].symbol_name = symbols[i];
