@@ -10,10 +10,12 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include "churn.h"
 #include "exporter.h"
+#include "freezer.h"
 #include "mover.h"
 #include "tap.h"
 
@@ -292,6 +294,32 @@ static void attach_blocked(int error)
 	mover_destroy(&other);
 }
 
+/* An attach call that takes its time, and then works or fails: nothing but that is late. */
+static void delayed_attach(int error)
+{
+	const struct dmabuf_exporter_behave how = { .step = ATTACH, .times = 1, .delay_ms = 300, .error = error };
+	struct io_uring ring;
+	struct mover m;
+	double start;
+
+	mover_create(&m, 2, 64 * KIB);
+	rig_ring(&ring, 8, 0);
+	mover_behave(&m, &how);
+	start = now();
+	tap_is(rig_try_register(&ring, 0, m.mem.fd, drive), -error, "an attach that takes 300 ms: ends with %d",
+	       -error);
+	tap_ok(now() - start >= 0.3, "an attach that takes 300 ms: was waited for");
+	if (error) {
+		tap_ok(nothing_left(&m), "an attach that takes 300 ms and fails: nothing is left");
+		tap_is(rig_try_register(&ring, 0, m.mem.fd, drive), 0, "an attach that takes 300 ms: the next one");
+	}
+	tap_is(mover_call(&m, DMABUF_EXPORTER_MOVE), 0, "an attach that takes 300 ms: a move");
+	tap_is(works(&ring, &m), 0, "an attach that takes 300 ms: requests");
+	io_uring_queue_exit(&ring);
+	tap_ok(nothing_left(&m), "an attach that takes 300 ms: nothing is left in the end");
+	mover_destroy(&m);
+}
+
 /* Memory that is on its way must not be mapped, as no fence wait has succeeded. */
 static void fenced(void)
 {
@@ -532,35 +560,187 @@ static void dead_in_batch(void)
 	mover_destroy(&m[1]);
 }
 
-/* The same memory again and again, up to beyond 4 GiB, in thousands of extents. */
+/* A process of its own whose worker waits for a map that is to come later. */
+struct waiting {
+	struct mover m;
+	pid_t pid;
+	int go[2];
+};
+
+static void waiting_child(struct waiting *w, int ready)
+{
+	struct io io = { .fd = drive, .len = 64 * KIB };
+	struct io_uring ring;
+	char word;
+
+	rig_ring(&ring, 8, 0);
+	rig_register(&ring, 0, &w->m.mem, drive);
+	if (one_read(&ring) != 4 * KIB || write(ready, "r", 1) != 1 || read(w->go[0], &word, 1) != 1)
+		_exit(2);
+	io_queue(&ring, &io);
+	io_uring_submit(&ring);
+	_exit(io_wait(&ring, &io) || io.res != 64 * KIB);
+}
+
+static void waiting_start(struct waiting *w)
+{
+	const struct dmabuf_exporter_behave late = { .step = MAP, .times = FOR_EVER, .error = EAGAIN };
+	unsigned int calls, i;
+	int ready[2];
+	char word;
+
+	mover_create(&w->m, 2, 64 * KIB);
+	fflush(stdout);
+	if (pipe(ready) || pipe(w->go))
+		tap_bail("pipe: %s", strerror(errno));
+	w->pid = fork();
+	if (!w->pid)
+		waiting_child(w, ready[1]);
+	if (w->pid < 0 || read(ready[0], &word, 1) != 1)
+		tap_bail("the process whose worker is to wait does not begin");
+	mover_call(&w->m, DMABUF_EXPORTER_MOVE);
+	mover_behave(&w->m, &late);
+	calls = mover_status(&w->m).map_calls;
+	if (write(w->go[1], "g", 1) != 1)
+		tap_bail("the process whose worker is to wait has gone");
+	for (i = 0; i < 1000 && mover_status(&w->m).map_calls < calls + 3; i++)
+		usleep(10000);
+	if (i == 1000)
+		tap_bail("no worker asks for a map");
+	close(ready[0]);
+	close(ready[1]);
+}
+
+/* The map comes, and so does the end of the request. */
+static void waiting_end(struct waiting *w, const char *what)
+{
+	int status = -1;
+
+	mover_behave(&w->m, &at_best_map);
+	waitpid(w->pid, &status, 0);
+	tap_is(status, 0, "%s: the request is well", what);
+	tap_ok(nothing_left(&w->m), "%s: nothing is left", what);
+	close(w->go[0]);
+	close(w->go[1]);
+	mover_destroy(&w->m);
+}
+
+/*
+ * Workers get to what freezes them between two requests. So a group is frozen when the map
+ * has come, as it is when a request to a drive has ended, and then the process does not
+ * take its completion before it is thawed.
+ */
+static void frozen(void)
+{
+	struct waiting w;
+
+	waiting_start(&w);
+	freezer_add(w.pid);
+	tap_diag("frozen: a process whose worker waits for a map: %s", freezer_freeze(500) ? "at once" : "not yet");
+	mover_behave(&w.m, &at_best_map);
+	tap_ok(freezer_freeze(IO_LIMIT_S * 1000), "frozen: a process whose worker has waited for a map");
+	usleep(100000);
+	tap_is(waitpid(w.pid, NULL, WNOHANG), 0, "frozen: it is there");
+	freezer_thaw();
+	waiting_end(&w, "thawed");
+	freezer_remove();
+}
+
+/* Nor for the machine not to sleep. */
+static void asleep(void)
+{
+	static const char *const levels[] = { "freezer", "devices", "platform" };
+	struct waiting w;
+	unsigned int i;
+	char what[64];
+
+	if (!access("/proc/lockdep", F_OK)) {
+		tap_skip("the machine sleeps", "lockdep takes what stock code does then for a bug");
+		return;
+	}
+	if (rig_write("/sys/module/suspend/parameters/pm_test_delay", "1")) {
+		tap_skip("the machine sleeps", "this kernel has no test of that");
+		return;
+	}
+	for (i = 0; i < 3; i++) {
+		snprintf(what, sizeof(what), "asleep, level %s", levels[i]);
+		waiting_start(&w);
+		if (!freezer_sleep_level(levels[i]))
+			tap_bail("no such level: %s", levels[i]);
+		tap_is(freezer_sleep(), 0, "%s: while a worker waits for a map", what);
+		waiting_end(&w, what);
+	}
+	freezer_sleep_level("none");
+}
+
+/* One request of 64 KiB at @at, and what it has moved. */
+static void beyond(struct io_uring *ring, struct mover *m, uint64_t at, bool write, const char *when)
+{
+	static uint64_t seed = 5;
+	struct io io = { .fd = drive, .buf = at, .len = 64 * KIB, .write = write };
+	uint8_t *bytes = rig_alloc(64 * KIB);
+
+	seed += 2;
+	rig_fill_drive(drive, seed, 0, 64 * KIB);
+	bario_pattern_fill(bytes, 64 * KIB, seed + 1, 0);
+	tap_is(pwrite(m->ctl, bytes, 64 * KIB, at), 64 * KIB, "beyond 4 GiB%s: the exporter takes the bytes", when);
+	tap_is(io_run(ring, &io), 64 * KIB, "beyond 4 GiB%s: a %s", when, write ? "write" : "read");
+	if (write)
+		tap_is(rig_check_drive(drive, seed + 1, 0, 64 * KIB), -1, "beyond 4 GiB%s: its bytes", when);
+	else
+		tap_ok(pread(m->ctl, bytes, 64 * KIB, at) == 64 * KIB &&
+		       !bario_pattern_check(bytes, 64 * KIB, seed, 0, NULL), "beyond 4 GiB%s: its bytes", when);
+	free(bytes);
+}
+
+/*
+ * The same memory again and again, up to beyond 4 GiB, in thousands of extents; not in a
+ * divisor of 4 GiB, with which an offset that lost its upper half would meet the same bytes.
+ */
 static void large(void)
 {
-	const uint64_t len = 2 * MIB, at = (4096ull + 100) * MIB + 4 * KIB + 512;
+	const uint64_t lens[] = { 2 * MIB, 1 * MIB };
+	const uint64_t at = (4096ull + 100) * MIB + 4 * KIB + 512, end = 1500ull * 3 * MIB;
 	struct io io = { .fd = drive, .buf = at, .len = 64 * KIB };
-	uint8_t *want = rig_alloc(64 * KIB), *got = rig_alloc(64 * KIB);
 	struct io_uring ring;
+	unsigned int maps;
 	struct mover m;
+	uint8_t *bytes = rig_alloc(64 * KIB);
+	int i, bad = 0;
 
 	if (!access("/sys/kernel/debug/dma-api", F_OK) && !merged()) {
+		free(bytes);
 		tap_skip("a buffer beyond 4 GiB", "the DMA API's checker wants no memory mapped so often");
 		return;
 	}
-	tap_is(mover_try_create(&m, &len, 1, 2200, O_RDWR | O_CLOEXEC, 0), 0, "a buffer beyond 4 GiB");
+	tap_is(mover_try_create(&m, lens, 2, 1500, O_RDWR | O_CLOEXEC, 0), 0, "a buffer beyond 4 GiB");
 	rig_ring(&ring, 8, 0);
 	rig_register(&ring, 0, &m.mem, drive);
-	rig_fill_drive(drive, 5, 0, 64 * KIB);
-	bario_pattern_fill(want, 64 * KIB, 5, 0);
-	tap_is(io_run(&ring, &io), 64 * KIB, "a read to beyond 4 GiB");
-	tap_ok(pread(m.ctl, got, 64 * KIB, at) == 64 * KIB && !memcmp(got, want, 64 * KIB),
-	       "its bytes are where they belong");
-	io.buf = 2200ull * len - 64 * KIB;
-	tap_is(io_run(&ring, &io), 64 * KIB, "a read to the very end");
-	io.buf += 512;
-	tap_is(io_run(&ring, &io), -EFAULT, "one beyond it");
+	for (i = 0; i < 2; i++) {
+		beyond(&ring, &m, at, i, "");
+		beyond(&ring, &m, end - 64 * KIB, i, ", at the very end");
+		tap_is(mover_call(&m, DMABUF_EXPORTER_MOVE), 0, "beyond 4 GiB: a move");
+		beyond(&ring, &m, at, i, " and moved");
+	}
+	/* what is read is written where it came from, so both stay as they are */
+	rig_fill_drive(drive, 3, 0, 64 * KIB);
+	maps = mover_status(&m).maps;
+	mover_start(&m, 20000);
+	for (i = 0; i < 64 || (m.moves < 8 && i < 100000); i++, io.write = !io.write)
+		bad += io_run(&ring, &io) != 64 * KIB;
+	mover_stop(&m);
+	tap_is(bad, 0, "beyond 4 GiB: requests that fail as it moves on and on");
+	tap_is(rig_check_drive(drive, 3, 0, 64 * KIB), -1, "beyond 4 GiB: the bytes that it was given and took");
+	tap_ok(pread(m.ctl, bytes, 64 * KIB, at) == 64 * KIB && !bario_pattern_check(bytes, 64 * KIB, 3, 0, NULL),
+	       "beyond 4 GiB: and those in it");
+	free(bytes);
+	tap_ok(mover_status(&m).maps > maps + 1, "beyond 4 GiB: it was mapped %u times meanwhile",
+	       mover_status(&m).maps - maps);
+	tap_is(mover_status(&m).late, 0, "beyond 4 GiB: bytes written to places it had left");
+	io.buf = end - 64 * KIB + 512;
+	tap_is(io_run(&ring, &io), -EFAULT, "beyond 4 GiB: one beyond the end");
 	io_uring_queue_exit(&ring);
 	mover_destroy(&m);
-	free(want);
-	free(got);
 }
 
 int main(int argc, char **argv)
@@ -577,6 +757,8 @@ int main(int argc, char **argv)
 	delayed_map();
 	attach_blocked(0);
 	attach_blocked(EIO);
+	delayed_attach(0);
+	delayed_attach(EIO);
 	fenced();
 	moved_by_map(100);
 	moved_by_map(1500);
@@ -586,6 +768,8 @@ int main(int argc, char **argv)
 	blocked();
 	revoked(seconds);
 	dead_in_batch();
+	frozen();
+	asleep();
 	large();
 	/* a worker puts the last ones */
 	for (i = 0; i < 500 && count_dmabufs() != before; i++)

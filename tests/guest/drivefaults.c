@@ -28,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "flow.h"
+#include "freezer.h"
 #include "io.h"
 #include "pest.h"
 #include "rig.h"
@@ -335,26 +336,6 @@ static bool frozen_moves(struct frozen *c)
 	return false;
 }
 
-#define GROUP "/sys/fs/cgroup/frozen"
-
-static bool wait_frozen(void)
-{
-	double end = now() + IO_LIMIT_S;
-	char text[256];
-	ssize_t len;
-	int fd;
-
-	for (; now() < end; usleep(2000)) {
-		fd = open(GROUP "/cgroup.events", O_RDONLY | O_CLOEXEC);
-		len = read(fd, text, sizeof(text) - 1);
-		close(fd);
-		text[len > 0 ? len : 0] = 0;
-		if (strstr(text, "frozen 1"))
-			return true;
-	}
-	return false;
-}
-
 /* Nothing that has to happen for a revocation may need the process that does the I/O. */
 static void processes_frozen(void)
 {
@@ -362,18 +343,15 @@ static void processes_frozen(void)
 	struct frozen *c[2] = { frozen_start(false), frozen_start(true) };
 	unsigned int i, frozen = 0, resets = 0, moved = 0;
 
-	mkdir(GROUP, 0700);
 	for (i = 0; i < 2; i++)
-		if (write_number(GROUP "/cgroup.procs", c[i]->pid))
-			tap_bail("%s does not take a process", GROUP);
+		freezer_add(c[i]->pid);
 	for (i = 0; i < 12; i++) {
 		moved += frozen_moves(c[i & 1]);
-		rig_write(GROUP "/cgroup.freeze", "1");
-		frozen += wait_frozen();
+		frozen += freezer_freeze(IO_LIMIT_S * 1000);
 		resets += !bario_dev_reset(mem.bar.dev, NULL);
 		if (i == 5)
 			fresh("a process has its I/O frozen");
-		rig_write(GROUP "/cgroup.freeze", "0");
+		freezer_thaw();
 	}
 	tap_ok(frozen == 12 && resets == 12 && moved == 12,
 	       "%s: %u times, %u resets meanwhile, went on %u times", what, frozen, resets, moved);
@@ -383,7 +361,7 @@ static void processes_frozen(void)
 		judge(&c[i]->result, what);
 		munmap(c[i], sizeof(*c[i]));
 	}
-	rmdir(GROUP);
+	freezer_remove();
 	fresh(what);
 }
 
@@ -398,7 +376,7 @@ static void group_freeze(void)
 static int suspend(unsigned int n)
 {
 	(void)n;
-	return rig_write("/sys/power/state", "freeze");
+	return freezer_sleep();
 }
 
 static void group_suspend(void)
@@ -409,7 +387,7 @@ static void group_suspend(void)
 
 	for (i = 0; i < 3; i++) {
 		snprintf(what, sizeof(what), "suspend, level %s", levels[i]);
-		if (rig_write("/sys/power/pm_test", levels[i])) {
+		if (!freezer_sleep_level(levels[i])) {
 			tap_skip(what, "this kernel has no /sys/power/pm_test");
 			continue;
 		}
@@ -418,7 +396,7 @@ static void group_suspend(void)
 			under_load(&(struct event){ .what = what, .once = suspend, .times = 1, .reads = IORING_SETUP_IOPOLL,
 						    .writes = DEFER });
 	}
-	rig_write("/sys/power/pm_test", "none");
+	freezer_sleep_level("none");
 }
 
 /* The kernel's fault injection: a folder of debugfs for each kind. */
