@@ -283,6 +283,103 @@ static void thresholds(void)
 	}
 }
 
+/* Verified at the end, as a plain look at the drive between two requests would count. */
+struct rounds {
+	struct io ios[32];
+	uint64_t good, refused, other;
+};
+
+/* Reads and writes of one command each, half of them by workers. */
+static void one_round(struct rounds *r, struct io_uring *ring, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < 32; i++) {
+		r->ios[i] = (struct io){
+			.fd = drive, .write = n & 1, .buf = i * 64 * KIB, .dev = 32 * MIB + i * 64 * KIB,
+			.len = 64 * KIB, .flags = i & 2 ? IOSQE_ASYNC : 0,
+		};
+		io_queue(ring, &r->ios[i]);
+	}
+	io_uring_submit(ring);
+	if (io_wait_all(ring, r->ios, 32) == -ETIME)
+		tap_bail("a request that is counted hangs");
+	for (i = 0; i < 32; i++) {
+		r->good += r->ios[i].res == 64 * KIB;
+		r->refused += r->ios[i].res == -ENODEV;
+		r->other += r->ios[i].res != 64 * KIB && r->ios[i].res != -ENODEV;
+	}
+}
+
+static atomic_bool revoking;
+
+/* Away for as long as it is there, a few rounds' time. */
+static void *revoke_thread(void *arg)
+{
+	while (atomic_load(&revoking)) {
+		mover_call(arg, DMABUF_EXPORTER_REVOKE);
+		usleep(10000);
+		mover_call(arg, DMABUF_EXPORTER_RESTORE);
+		usleep(10000);
+	}
+	return NULL;
+}
+
+/*
+ * The drive counts what it was sent. What finds no mapping is never sent, and what is done
+ * again is sent once: as many commands as requests that have succeeded, none lost on the
+ * way and none told twice.
+ */
+static void counted_under(bool revoked, unsigned int ring_flags, const char *what)
+{
+	struct rounds done[2] = { };
+	uint64_t before[2], now;
+	struct io_uring ring;
+	unsigned int n, maps;
+	pthread_t revoker;
+	struct mover m;
+
+	mover_create(&m, 2 * MIB / (16 * KIB), 16 * KIB);
+	rig_ring(&ring, 32, ring_flags);
+	rig_register(&ring, 0, &m.mem, drive);
+	/* most requests wait below io_uring as the map goes */
+	if (!rig_queue_setting("scheduler", "mq-deadline") || !rig_queue_setting("nr_requests", "4"))
+		tap_bail("this kernel has no mq-deadline");
+	rig_fill_drive(drive, 9, 32 * MIB, 2 * MIB);
+	one_round(&done[0], &ring, 0);
+	memset(done, 0, sizeof(done));
+	maps = mover_status(&m).maps;
+	for (n = 0; n < 2; n++)
+		before[n] = rig_drive_commands(drive, n);
+	atomic_store(&revoking, true);
+	if (!revoked)
+		mover_start(&m, 500);
+	else if (pthread_create(&revoker, NULL, revoke_thread, &m))
+		tap_bail("no thread");
+	/* those that are refused are over at once */
+	for (n = 0; n < 60 || (n < 6000 && (done[0].good < 500 || done[1].good < 500)); n++)
+		one_round(&done[n & 1], &ring, n);
+	atomic_store(&revoking, false);
+	if (!revoked)
+		mover_stop(&m);
+	else
+		pthread_join(revoker, NULL);
+	for (n = 0; n < 2; n++) {
+		now = rig_drive_commands(drive, n);
+		tap_ok(now - before[n] == done[n].good && done[n].good,
+		       "%s: %lu commands of %lu %s that succeeded", what, (long)(now - before[n]),
+		       (long)done[n].good, n ? "writes" : "reads");
+		tap_ok(!done[n].other && !done[n].refused == !revoked, "%s: %lu %s refused, %lu with another result",
+		       what, (long)done[n].refused, n ? "writes" : "reads", (long)done[n].other);
+	}
+	tap_is(rig_check_drive(drive, 9, 32 * MIB, 2 * MIB), -1, "%s: the bytes, written where they were read", what);
+	maps = mover_status(&m).maps - maps;
+	tap_ok(maps > 1, "%s: it was mapped %u times meanwhile", what, maps);
+	rig_queue_setting("scheduler", "none");
+	io_uring_queue_exit(&ring);
+	mover_destroy(&m);
+}
+
 static void layouts(void)
 {
 	layout(1, 1 * MIB);
@@ -296,6 +393,10 @@ static void layouts(void)
 	thresholds();
 	odd_tail();
 	counted();
+	counted_under(false, 0, "moving and counted");
+	if (rig_drive_polls())
+		counted_under(false, IORING_SETUP_IOPOLL, "moving and counted, IOPOLL");
+	counted_under(true, 0, "revoked and counted");
 }
 
 int main(int argc, char **argv)
