@@ -551,6 +551,65 @@ static void hoarding(const char *what, unsigned int limit, long dmabufs)
 		       what, growth(&before));
 }
 
+#define MANY 4096		/* registrations of the whole BAR, without a limit */
+#define LISTS_MB 64		/* what the driver spends on lists at most */
+#define EACH 8			/* KiB of a registration besides: tables, addresses, our own */
+#define KEPT (16 * 1024l)	/* KiB: tables of the IOMMU, which stay, and what others took */
+
+static long available_less_than(long before)
+{
+	return before - meminfo("MemAvailable");
+}
+
+/*
+ * Who may lock any memory has no limit on registrations but the drive's addresses, which
+ * the IOMMU may have 39 bits for. What they cost has one: the lists of all of these would
+ * be twice the machine's memory, or more.
+ */
+static void unlimited(void)
+{
+	const struct rlimit locked = { 0, 0 };
+	struct rig_transfer t = {
+		.file = drive, .slot = MANY - 1, .block = 64 * KIB, .count = 16, .depth = 4, .buf = mem.size - 2 * MIB,
+	};
+	long before = meminfo("MemAvailable"), used, back = 0;
+	unsigned int n, i;
+	struct io_uring ring;
+	pid_t left = 0;
+	int ret = 0;
+
+	setrlimit(RLIMIT_MEMLOCK, &locked);
+	rig_driver_setting("sgl_threshold", "0");
+	if (io_uring_queue_init(8, &ring, 0) || bario_ring_sparse(ring.ring_fd, MANY, NULL))
+		tap_bail("no ring with a table of %u", MANY);
+	for (n = 0; n < MANY && !ret; n += !ret)
+		ret = rig_try_register(&ring, n, mem.fd, drive);
+	used = available_less_than(before);
+	tap_diag("without a limit: %u registrations, then %d: %ld KiB", n, ret, used);
+	tap_ok(n && (n == MANY || ret == -ENOMEM), "without a limit: %u of %u registrations, then %d", n, MANY, ret);
+	tap_ok(used < LISTS_MB * 1024 + EACH * (long)n + SLACK, "without a limit: %ld KiB, of %ld for lists and %u each",
+	       used, LISTS_MB * 1024l, EACH);
+	tap_ok(drive_answers(&left), "without a limit: the drive still serves others");
+	for (i = 0; i < 2; i++, t.write = true) {
+		t.slot = i ? 0 : n - 1;
+		tap_is(rig_transfer(&ring, &mem, &t), 0, "without a limit: %s by registration %u",
+		       i ? "writes" : "reads", t.slot);
+	}
+	io_uring_queue_exit(&ring);
+	/* a worker for each */
+	for (i = 0; i < 900 && (back = available_less_than(before)) > KEPT; i++)
+		usleep(100000);
+	tap_ok(back <= KEPT, "without a limit: the memory is back (all but %ld KiB)", back);
+	if (left)
+		waitpid(left, NULL, 0);
+	rig_ring(&ring, 8, 0);
+	t.slot = 0;
+	tap_ok(!rig_try_register(&ring, 0, mem.fd, drive) && !rig_transfer(&ring, &mem, &t),
+	       "without a limit: a registration after it");
+	io_uring_queue_exit(&ring);
+	rig_driver_setting("sgl_threshold", "32768");
+}
+
 /*
  * Pages that are large to the IOMMU or small, and pieces that fit wherever there is
  * something left of the drive's DMA addresses.
@@ -570,6 +629,7 @@ static void memory(void)
 	hoarding("the BAR without its first and last page", 100, dmabufs);
 	rmdir(GROUP);
 	umount(CGROUPS);
+	unlimited();
 }
 
 static void preparation(void)
