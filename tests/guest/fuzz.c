@@ -2,7 +2,7 @@
 /*
  * This test will call both interfaces with whatever its dice say.
  *
- *	fuzz [--seed N] [--seconds S | --steps N] [--threads N]
+ *	fuzz [--seed N] [--seconds S | --steps N] [--threads N] [--still N]
  *
  * Threads export the BAR, register dma-bufs, and submit requests, rightly and wrongly,
  * on rings of all kinds; another takes the BAR away and gives it back. Each thread has
@@ -12,7 +12,11 @@
  *
  * Part of the drive, right behind a partition that is written to, and part of the BAR,
  * right behind what is exported for writing, are never to change. In the end a fresh
- * registration moves data. A thread's decisions depend on the seed and its number alone.
+ * registration moves data. A thread's dice depend on the seed and its number alone; what
+ * they are thrown for, on what is there just then, as long as the BAR comes and goes and
+ * requests end when they like. Neither do so with --still, where each of N steps waits for
+ * its requests: then the seed makes the same calls each time, which two runs show, and
+ * another seed makes others.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -191,6 +195,8 @@ static void step(struct thread *t)
 		at -= actions[i].weight;
 	t->doing = actions[i].name;
 	actions[i].fn(t);
+	if (still)
+		wait_all(t);
 	t->steps++;
 }
 
@@ -217,8 +223,8 @@ static void say_threads(void)
 		struct thread *t = &threads[i];
 
 		tap_diag("thread %u: %lu steps (%s), %lu exports, %lu registrations, %lu requests moved something, "
-			 "%lu were refused", i, t->steps, t->doing, t->exports, t->registered, t->moved,
-			 t->refused);
+			 "%lu were refused; digest %016llx", i, t->steps, t->doing, t->exports, t->registered,
+			 t->moved, t->refused, (unsigned long long)t->digest);
 	}
 }
 
@@ -344,7 +350,8 @@ static void make_partition(int drive)
 		.op = BLKPG_ADD_PARTITION, .datalen = sizeof(part), .data = &part,
 	};
 
-	if (ioctl(drive, BLKPG, &arg))
+	/* busy: it is there from a run before */
+	if (ioctl(drive, BLKPG, &arg) && errno != EBUSY)
 		tap_bail("no partition: %s", strerror(errno));
 }
 
@@ -359,10 +366,14 @@ static bool ended(const struct thread *t)
 
 static void run(uint64_t seed)
 {
+	/* the last one takes the BAR away */
+	const unsigned int nr = still ? nr_threads : nr_threads + 1;
 	double end = now() + seconds;
 	unsigned int i;
 
-	for (i = 0; i <= nr_threads; i++) {
+	memset(threads, 0, sizeof(threads));
+	stop = false;
+	for (i = 0; i < nr; i++) {
 		threads[i].nr = i;
 		threads[i].state = seed * MAX_THREADS + i;
 		open_files(&threads[i]);
@@ -373,7 +384,7 @@ static void run(uint64_t seed)
 	while (max_steps == -1ul && now() < end)
 		usleep(100000);
 	stop = max_steps == -1ul;
-	for (i = 0; i <= nr_threads; i++) {
+	for (i = 0; i < nr; i++) {
 		if (i == nr_threads)
 			stop = true;
 		if (!ended(&threads[i])) {
@@ -400,9 +411,28 @@ static void judge(void)
 	tap_is(violations, 0, "every result is one that the ABI allows");
 	tap_ok(true, "nothing hangs");
 	tap_ok(used(offsetof(struct thread, exports)) && used(offsetof(struct thread, registered)) &&
-	       used(offsetof(struct thread, moved)) && used(offsetof(struct thread, refused)) && takes,
-	       "something was exported, registered, moved, refused and taken away");
+	       used(offsetof(struct thread, moved)) && used(offsetof(struct thread, refused)) && (takes || still),
+	       "something was exported, registered, moved, refused%s", still ? "" : " and taken away");
 	tap_diag("the BAR was taken away %lu times, %lu processes killed", takes, kills);
+}
+
+/* The same seed twice, and then another one. */
+static void run_again(uint64_t seed)
+{
+	unsigned int i, same = 0, others = 0;
+	uint64_t first[MAX_THREADS];
+
+	run(seed);
+	for (i = 0; i < nr_threads; i++)
+		first[i] = threads[i].digest;
+	run(seed);
+	for (i = 0; i < nr_threads; i++)
+		same += threads[i].digest == first[i];
+	run(seed + 1);
+	for (i = 0; i < nr_threads; i++)
+		others += threads[i].digest != first[i];
+	tap_is(same, nr_threads, "threads of the same seed that make the same calls");
+	tap_is(others, nr_threads, "threads of another seed that make others");
 }
 
 /* Nothing of before may be in flight: the close took every dma-buf away. */
@@ -434,11 +464,12 @@ int main(int argc, char **argv)
 	int drive, i;
 
 	for (i = 1; i + 1 < argc; i += 2) {
+		still |= !strcmp(argv[i], "--still");
 		if (!strcmp(argv[i], "--seed"))
 			seed = strtoull(argv[i + 1], NULL, 0);
 		else if (!strcmp(argv[i], "--seconds"))
 			seconds = atof(argv[i + 1]);
-		else if (!strcmp(argv[i], "--steps"))
+		else if (!strcmp(argv[i], "--steps") || !strcmp(argv[i], "--still"))
 			max_steps = strtoul(argv[i + 1], NULL, 0);
 		else if (!strcmp(argv[i], "--threads"))
 			nr_threads = atoi(argv[i + 1]);
@@ -461,7 +492,10 @@ int main(int argc, char **argv)
 	rig_unmap_bar(&bar);
 	bar_fd = bario_dev_fd(bar.dev);
 
-	run(seed);
+	if (still)
+		run_again(seed);
+	else
+		run(seed);
 	bario_dev_close(bar.dev);
 	judge();
 	fresh();

@@ -74,6 +74,7 @@ struct thread {
 	unsigned int nr;
 	uint64_t state;
 	pthread_t pthread;
+	uint64_t digest;	/* of what was decided, called with, and came of it at once */
 	atomic_ulong steps;
 	_Atomic(const char *) doing;
 	bool ended;
@@ -99,7 +100,7 @@ static unsigned int nr_threads = 3;
 static unsigned long max_steps = -1ul;
 static double seconds = 20;
 static uint64_t drive_size;
-static bool polls;
+static bool polls, still;
 static atomic_bool stop;
 static atomic_ulong violations, takes, kills;
 
@@ -117,9 +118,20 @@ static uint64_t draw(struct thread *t)
 	return z ^ (z >> 31);
 }
 
+static void note(struct thread *t, uint64_t value)
+{
+	t->digest = (t->digest ^ value) * 0x9e3779b97f4a7c15ull;
+	t->digest ^= t->digest >> 29;
+}
+
+/* The range is noted, too: it is what the dice are thrown for. */
 static uint64_t below(struct thread *t, uint64_t n)
 {
-	return draw(t) % n;
+	uint64_t value = draw(t) % n;
+
+	note(t, n);
+	note(t, value);
+	return value;
 }
 
 static bool chance(struct thread *t, unsigned int percent)

@@ -14,6 +14,17 @@ struct call {
 	struct bario_vfio_range ranges[4];
 };
 
+static void note_words(struct thread *t, const void *words, size_t size)
+{
+	uint32_t word;
+	size_t i;
+
+	for (i = 0; i + sizeof(word) <= size; i += sizeof(word)) {
+		memcpy(&word, (const char *)words + i, sizeof(word));
+		note(t, word);
+	}
+}
+
 static void good_call(struct thread *t, struct call *c, uint64_t *size)
 {
 	const unsigned int modes[] = { O_RDWR, O_RDWR, O_RDONLY, O_WRONLY };
@@ -124,6 +135,8 @@ static void do_export(struct thread *t)
 	fd = fd < 0 ? -errno : fd;
 	if (sure)
 		pthread_rwlock_unlock(&bar_lock);
+	note_words(t, &c, sizeof(c));
+	note(t, fd < 0 ? fd : 0);
 	if (sure ? !allowed(&want, fd) : want.wrong && fd >= 0)
 		violation(t, "an export with something wrong in %u places gave %d", spoil, fd);
 	if (fd < 0)
@@ -263,6 +276,11 @@ static void do_register(struct thread *t)
 		wrong(&want, -EINVAL);
 	allow(&want, -ENODEV);
 	ret = reg(t->ring.ring_fd, BARIO_REGISTER_BUFFERS_UPDATE, &up, sizeof(up));
+	/* without the numbers of files, and where things are in memory */
+	note(t, (uint64_t)up.offset << 32 | up.flags);
+	note(t, (uint64_t)up.nr << 32 | up.resv2);
+	note(t, (uint64_t)d[0].type << 32 | d[0].flags);
+	note(t, ret);
 	if (!allowed(&want, ret) || !ret || ret > (int)n)
 		violation(t, "registering %u at %u gave %d", n, first, ret);
 	for (i = 0; (int)i < ret && i < n; i++)

@@ -137,6 +137,10 @@ static void do_read_or_write(struct thread *t, struct io_uring_sqe *sqe, struct 
 		io_uring_prep_read_fixed(sqe, fd, (void *)addr, r->len, dev, slot);
 	if (nowait)
 		sqe->rw_flags = RWF_NOWAIT;
+	note(t, (uint64_t)slot << 32 | file << 16 | s.kind << 8 | flags);
+	note(t, (uint64_t)r->len << 2 | write << 1 | nowait);
+	note(t, s.kind == PLAIN ? addr - (uintptr_t)t->scratch : addr);
+	note(t, dev);
 	snprintf(r->what, sizeof(r->what), "%s file %d at %llx, %u bytes, buffer %d of %llx at %llx, "
 		 "flags %x, ring %x%s", write ? "write" : "read", file, (unsigned long long)dev,
 		 r->len, s.kind, (unsigned long long)s.size, (unsigned long long)addr, flags,
