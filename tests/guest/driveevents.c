@@ -260,29 +260,6 @@ static bool find_drive(void)
 	return found;
 }
 
-/* The drive with the serial number in SERIAL, if that is not the machine's usual one. */
-static void choose_drive(const char *serial)
-{
-	char line[64], path[64];
-	glob_t g;
-	size_t i;
-	FILE *f;
-
-	if (glob("/sys/class/nvme/nvme*/serial", 0, NULL, &g))
-		tap_bail("no drives");
-	for (i = 0; i < g.gl_pathc; i++) {
-		f = fopen(g.gl_pathv[i], "r");
-		if (!f || !fgets(line, sizeof(line), f))
-			tap_bail("%s: unreadable", g.gl_pathv[i]);
-		fclose(f);
-		if (strncmp(line, serial, strlen(serial)))
-			continue;
-		snprintf(path, sizeof(path), "/dev/%.20sn1", basename(dirname(g.gl_pathv[i])));
-		setenv("BARIO_NVME", path, 1);
-	}
-	globfree(&g);
-}
-
 static void find_paths(void)
 {
 	char path[128];
@@ -649,7 +626,7 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		tap_bail("usage: driveevents GROUP...");
 	if (getenv("SERIAL"))
-		choose_drive(getenv("SERIAL"));
+		rig_choose_drive(getenv("SERIAL"));
 	drive = rig_open_drive();
 	find_paths();
 	rig_memory(&mem, "bar", 0);

@@ -2,6 +2,8 @@
 /* The drive, the BAR, memory of other kinds, rings and transfers; see rig.h. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <glob.h>
+#include <libgen.h>
 #include <linux/nvme_ioctl.h>
 #include <linux/udmabuf.h>
 #include <sys/ioctl.h>
@@ -26,6 +28,28 @@ static const char *need_env(const char *name)
 const char *rig_drive_path(void)
 {
 	return need_env("BARIO_NVME");
+}
+
+void rig_choose_drive(const char *serial)
+{
+	char line[64], path[64];
+	glob_t g;
+	size_t i;
+	FILE *f;
+
+	if (glob("/sys/class/nvme/nvme*/serial", 0, NULL, &g))
+		tap_bail("no drives");
+	for (i = 0; i < g.gl_pathc; i++) {
+		f = fopen(g.gl_pathv[i], "r");
+		if (!f || !fgets(line, sizeof(line), f))
+			tap_bail("%s: unreadable", g.gl_pathv[i]);
+		fclose(f);
+		if (strncmp(line, serial, strlen(serial)))
+			continue;
+		snprintf(path, sizeof(path), "/dev/%.20sn1", basename(dirname(g.gl_pathv[i])));
+		setenv("BARIO_NVME", path, 1);
+	}
+	globfree(&g);
 }
 
 static struct bario_disk drive_info(void)

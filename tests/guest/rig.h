@@ -57,6 +57,9 @@ void rig_set_drive_ceiling(uint64_t bytes);
 /* Reads or writes that the drive has had so far, by its own count (the SMART log). */
 uint64_t rig_drive_commands(int fd, bool write);
 
+/* From now on the drive with that serial number, if that is not the machine's usual one. */
+void rig_choose_drive(const char *serial);
+
 /* Has it queues that IORING_SETUP_IOPOLL can poll? */
 bool rig_drive_polls(void);
 
