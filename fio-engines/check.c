@@ -6,22 +6,43 @@
 
 #include "verify.h"
 
-static int check_block(struct thread_data *td, const struct bario_disk *disk, const char *path,
-		       struct bario_err *err)
+/* What the requests of one direction are made of: lengths, and what places are multiples of */
+static int check_direction(const struct thread_options *o, enum fio_ddir ddir, const struct bario_disk *disk,
+			   const char *path, struct bario_err *err)
+{
+	unsigned long long bs = o->min_bs[ddir] % disk->block ? o->min_bs[ddir] : o->max_bs[ddir];
+	unsigned int i;
+
+	for (i = 0; i < o->bssplit_nr[ddir] && !(bs % disk->block); i++)
+		bs = o->bssplit[ddir][i].bs;
+	if (bs % disk->block)
+		return fail(err, -EINVAL,
+			    "bs=%llu is no multiple of the %u bytes that are a block of %s: use bs=%u or a multiple",
+			    bs, disk->block, path, disk->block);
+	if (o->bs_unaligned && o->min_bs[ddir] != o->max_bs[ddir])
+		return fail(err, -EINVAL, "bs_unaligned: a block of %s is %u bytes, and requests are of whole ones: drop it",
+			    path, disk->block);
+	if (o->ba[ddir] % disk->block)
+		return fail(err, -EINVAL,
+			    "blockalign=%llu is no multiple of the %u bytes that are a block of %s: use %u or a multiple",
+			    o->ba[ddir], disk->block, path, disk->block);
+	return 0;
+}
+
+static int check_blocks(struct thread_data *td, const struct bario_disk *disk, const char *path,
+			struct bario_err *err)
 {
 	enum fio_ddir ddir;
-	unsigned long long bs;
+	int ret = 0;
 
-	for (ddir = DDIR_READ; ddir <= DDIR_WRITE; ddir++) {
-		if (ddir == DDIR_READ ? !td_read(td) : !td_write(td))
-			continue;
-		bs = td->o.min_bs[ddir] % disk->block ? td->o.min_bs[ddir] : td->o.max_bs[ddir];
-		if (bs % disk->block)
-			return fail(err, -EINVAL,
-				    "bs=%llu is no multiple of the %u bytes that are a block of %s: use bs=%u or a multiple",
-				    bs, disk->block, path, disk->block);
-	}
-	return 0;
+	for (ddir = DDIR_READ; ddir <= DDIR_WRITE && !ret; ddir++)
+		if (ddir == DDIR_READ ? td_read(td) : td_write(td))
+			ret = check_direction(&td->o, ddir, disk, path, err);
+	if (!ret && td->o.start_offset % disk->block)
+		ret = fail(err, -EINVAL,
+			   "offset=%llu is no multiple of the %u bytes that are a block of %s: use a multiple",
+			   td->o.start_offset, disk->block, path);
+	return ret;
 }
 
 /* A request that asks for polling ends with EOPNOTSUPP where no queue can be polled. */
@@ -50,12 +71,26 @@ static int check_file(struct thread_data *td, const char *path, struct bario_err
 	int ret = bario_disk_info(path, &disk, &why);
 
 	if (!ret)
-		ret = check_block(td, &disk, path, err);
+		ret = check_blocks(td, &disk, path, err);
 	else
 		return fail(err, ret,
 			    "%.300s: device memory is registered for an NVMe drive: use filename=/dev/nvmeXnY (nvme list shows them), or bar_source=host",
 			    why.msg);
 	return ret ? ret : check_polling(td->eo, &disk, path, err);
+}
+
+/* Of host memory, too, a drive has to be one that can be polled; a file is the kernel's affair. */
+static int check_host_polling(struct thread_data *td, struct bario_err *err)
+{
+	struct bario_disk disk;
+	struct fio_file *f;
+	unsigned int i;
+	int ret = 0;
+
+	for_each_file(td, f, i)
+		if (!ret && !bario_disk_info(f->file_name, &disk, NULL))
+			ret = check_polling(td->eo, &disk, f->file_name, err);
+	return ret;
 }
 
 int engine_check_job(struct thread_data *td, const struct source *source, struct bario_err *err)
@@ -65,7 +100,7 @@ int engine_check_job(struct thread_data *td, const struct source *source, struct
 	int ret;
 
 	if (!(source->ops->caps & SOURCE_CAP_DMABUF))
-		return 0;
+		return check_host_polling(td, err);
 	if (!td->o.odirect)
 		return fail(err, -EINVAL, "%s never passes through the page cache: add direct=1", source->name);
 	if (td->o.mem_align % 4)
