@@ -23,6 +23,25 @@ for disk in nvme0n1 nvme1n1; do
 done
 disk=${BARIO_NVME#/dev/}
 
+# What the kernel traces of other memory than dma-bufs
+host_memory='io_uring_register: .* opcode 0,|io_uring_submit_req: .* opcode (READ|WRITE)V?,'
+a_dmabuf='io_uring_register: .* opcode 16,|dma_token_map:'
+# the field of a disk's statistics, as Documentation/block/stat.rst counts them
+statistic() {
+	awk -v field="$1" '{ print $field }' "/sys/block/$disk/stat"
+}
+# Commands of the drive while fio runs; a limit, since it may not start.
+busy() {
+	tries=0
+	before=$(statistic 1)
+	while [ "$(statistic 1)" -lt $((before + 500)) ]; do
+		tries=$((tries + 1))
+		[ $tries -lt 200 ] || return 1
+		usleep 100000
+	done
+}
+long="--rw=randread --time_based --runtime=55"
+
 # What an earlier fio wrote is what a later one reads, be it ours or fio's own.
 passes 'random reads and writes with checksums' $threads $bar --rw=randrw --verify=crc32c
 passes 'a pattern' $threads $bar --rw=write --verify=pattern --verify_pattern=0x5aa5f00f --do_verify=1
@@ -43,10 +62,14 @@ holds '... add up: submission and completion are the whole' awk -F ';' "NF > 40 
 passes 'a ring as the stock engine makes it' $threads $bar --rw=read
 calls '... for one task, with its work deferred' 'io_uring_create: .* flags 0x3108$'
 calls '... fixed reads' 'io_uring_submit_req: .* opcode READ_FIXED,'
+calls '... its memory registered as a dma-buf' 'io_uring_register: .* opcode 16, .* ret 1$'
+calls '... all of which is mapped for the drive' "dma_token_map: drive=$disk kind=iommu .* length=32768$"
+never '... and no other memory' "$host_memory"
 passes 'registerfiles' $threads $bar --rw=randrw --verify=crc32c --registerfiles
 calls '... registers them' 'io_uring_register: .* opcode 2,'
-passes 'sqthread_poll' $threads $bar --rw=randrw --verify=crc32c --sqthread_poll --sqthread_poll_cpu=1
+passes 'sqthread_poll' $threads $bar --rw=randrw --verify=crc32c --sqthread_poll --sqthread_poll_cpu=1 $json
 calls '... by a thread, on that processor' 'io_uring_create: .* flags 0x100e$'
+holds '... with the latencies of each request' latencies
 passes 'hipri' $threads $bar --rw=randrw --verify=crc32c --hipri
 calls '... polls' 'io_uring_create: .* flags 0x3109$'
 passes 'fixedbufs and nonvectored' $threads $bar --rw=randrw --verify=crc32c --fixedbufs --nonvectored=1
@@ -59,12 +82,9 @@ passes 'completions that nobody waits for' $threads $bar --rw=randrw --verify=cr
 passes 'fsync and fdatasync' $threads $bar --rw=randwrite --fsync=8 --fdatasync=3
 calls '... are asked for' 'io_uring_submit_req: .* opcode FSYNC,'
 passes 'trim, then what is written there' $threads $bar --rw=trimwrite --verify=crc32c
-discards() {
-	awk '{ print $12 }' "/sys/block/$disk/stat"
-}
-before=$(discards)
+before=$(statistic 12)
 passes 'trim alone' $threads $bar --rw=randtrim
-holds '... as many as asked for' test $(($(discards) - before)) = 512
+holds '... as many as asked for' test $(($(statistic 12) - before)) = 512
 passes 'odd sizes and places in memory' $threads $bar --rw=randrw --verify=crc32c --bsrange=512-64k --iomem_align=4
 passes 'processes' $job $drive $engine $bar --rw=randwrite --verify=crc32c --numjobs=3 --offset_increment=8m
 passes 'threads' $threads $bar --rw=randwrite --verify=crc32c --numjobs=3 --offset_increment=8m
@@ -89,21 +109,46 @@ passes 'udmabuf' $threads --bar_source=udmabuf --rw=randrw --verify=crc32c
 echo 8 >/proc/sys/vm/nr_hugepages
 passes 'udmabuf of large pages' $threads --bar_source=udmabuf --udmabuf_hugepage=2m --rw=randrw --verify=crc32c
 passes 'system_heap' $threads --bar_source=system_heap --rw=randrw --verify=crc32c
+# Each its own size, by which to tell one from another.
+run_fio $threads $bar $long $threads --bar_source=udmabuf --iodepth=16 $long \
+	$threads --bar_source=udmabuf --udmabuf_hugepage=2m $long $threads --bar_source=system_heap --iodepth=24 $long &
+holds 'four kinds of memory at a time' busy
+cat /sys/kernel/debug/dma_buf/bufinfo >/tmp/buffers
+huge=$(awk '$1 == "HugePages_Total:" { n += $2 } $1 == "HugePages_Free:" { n -= $2 } END { print n }' /proc/meminfo)
+kill -INT "$(pidof fio)"
+wait
+# made SIZE EXPORTER: there was one such dma-buf, and it was the drive's
+made() {
+	cp /tmp/buffers /tmp/out
+	awk -v size="$1" -v by="$2" '$4 ~ /^0/ { here = $1 == size && $5 == by } here && $1 == "0000:01:00.0" { n++ } END { exit n != 1 }' /tmp/out
+}
+holds '... a BAR from vfio' made 00032768 vfio_pci_core
+holds '... a udmabuf from udmabuf' made 00065536 udmabuf
+holds '... another' made 02097152 udmabuf
+holds '... of a large page' test "$huge" = 1
+holds '... system_heap from that heap' made 00098304 system
+leaks=1
 passes 'host' $threads --bar_source=host --rw=randrw --verify=crc32c
 calls '... is what it says' 'io_uring_submit_req: .* opcode READ,'
 passes 'host, fixed' $threads --bar_source=host --rw=randrw --verify=crc32c --fixedbufs
 calls '... is what it says' 'io_uring_submit_req: .* opcode READ_FIXED,'
+never '... and no dma-buf' "$a_dmabuf"
 passes 'host, not vectored' $threads --bar_source=host --rw=randrw --verify=crc32c --nonvectored=1
 calls '... is what it says' 'io_uring_submit_req: .* opcode READ,'
 passes 'host, vectored' $threads --bar_source=host --rw=randrw --verify=crc32c --nonvectored=0
 calls '... is what it says' 'io_uring_submit_req: .* opcode READV,'
-passes 'bounce' $threads --bar_source=bounce $bar --rw=randrw --verify=crc32c
-# inherits ACCESS: a fio that inherits the BAR's dma-buf, opened like that
+passes 'bounce' $threads --bar_source=bounce $bar --rw=randrw --verify=crc32c $json
+holds '... with the latencies of each request' latencies
+never '... and no dma-buf' "$a_dmabuf"
+passes 'a BAR, leaking nothing' $threads $bar --rw=randrw --verify=crc32c --sqthread_poll
+refuses '... nor when it is too small' 'left for this job' $threads $bar --bs=16m --size=16m --iodepth=32 --rw=read
+leaks=0
+# inherits ACCESS ARGUMENT...: a fio that inherits the BAR's dma-buf, opened like that
 inherits() {
 	access=$1
 	shift
 	LD_PRELOAD=$preload ASAN_OPTIONS=detect_leaks=0 timeout -k 5 60 \
-		./with-dmabuf "$access" fio $threads --bar_source=dmabuf_fd --dmabuf_fd=9 "$@" >/tmp/out 2>&1 && sane
+		./with-dmabuf "$access" fio --output-format=terse --terse-version=3 $threads --bar_source=dmabuf_fd --dmabuf_fd=9 "$@" >/tmp/out 2>&1 && sane
 }
 holds 'dmabuf_fd, verified through its own mapping' inherits rw --rw=randrw --verify=crc32c
 holds '... and on the drive' inherits rw --rw=write --verify=crc32c --do_verify=0
@@ -115,6 +160,23 @@ holds '... while it comes and goes' inherits rw,40 --rw=randrw --verify=crc32c -
 holds '... and is away at the beginning' inherits rw,8000 --rw=randread --revoke=retry
 inherits rw,8000 --rw=randread
 holds '... or the job fails' grep -qF "with $BARIO_NVME: the memory's owner took it away" /tmp/out
+# outstays ARGUMENT...: it goes away under way, for longer than the job waits
+outstays() {
+	inherits rw,20000,later --revoke=retry --revoke_timeout=1 --time_based --runtime=40 "$@" &
+	busy || return 1
+	kill -USR1 "$(pidof with-dmabuf)"
+	wait $!
+}
+outstayed() {
+	sane && grep -qF -- "$1" /tmp/out && grep -q ';job;0;19;' /tmp/out
+}
+# It is back long before the job's time is up; the job is to have ended by then.
+inherits rw,20000 --rw=randread --revoke=retry --revoke_timeout=1 --time_based --runtime=40
+holds '... also for longer than revoke_timeout=' outstayed 'cannot register the dma-buf in slot 0: the owner of the memory has taken it away'
+outstays --rw=randread
+holds 'a BAR that stays away for longer' outstayed "dma-buf 9 with $BARIO_NVME: the memory was taken away and did not come back within revoke_timeout=: use a longer one"
+outstays --rw=randrw --verify=crc32c
+holds '... from a CPU that verifies' outstayed 'the CPU touched dma-buf 9 while its owner had taken it away, and it did not come back within revoke_timeout='
 # Of a dma-buf that the CPU may only read, or only write, there is no mapping for fio.
 holds 'dmabuf_fd that the CPU cannot map, read into' inherits w --rw=randread
 holds '... written from' inherits r --rw=randwrite
@@ -138,6 +200,10 @@ refuses 'a BAR that is too small' 'left for this job, of 268435456, and iodepth=
 refuses '... for the offset' 'has 4096 bytes left for this job' $threads $bar --bar_offset=268431360 --bs=64k --rw=read
 refuses '... for all the jobs' 'or fewer jobs' $threads $bar --bs=16m --size=16m --iodepth=9 --numjobs=2 --rw=read
 refuses 'an unaligned bs' "bs=1000 is no multiple of the 512 bytes that are a block of $BARIO_NVME: use bs=512" $threads $bar --bs=1000 --rw=read
+leaks=1
+refuses '... among several' "bs=5000 is no multiple of the 512 bytes that are a block of $BARIO_NVME: use bs=512" \
+	$threads $bar --bssplit=4k/50:5000/25:16k/25 --rw=read
+leaks=0
 refuses 'an unaligned bar_offset' 'bar_offset=100 is not of whole pages' $threads $bar --bar_offset=100 --rw=read
 refuses 'unaligned memory' 'iomem_align=2: drives address memory by 4 bytes' $threads $bar --iomem_align=2 --rw=read
 refuses 'the page cache' 'never passes through the page cache: add direct=1' $threads $bar --direct=0 --rw=read
@@ -150,9 +216,10 @@ refuses 'a BAR of no device' 'bar_source=vfio wants the device: bdf=ADDRESS' $th
 refuses 'an offset in no BAR' 'bar_source=udmabuf has no bar_offset=' $threads --bar_source=udmabuf --bar_offset=4k --rw=read
 refuses 'a heap that is not there' 'there is no CMA heap in /dev/dma_heap: boot a kernel' $threads --bar_source=cma_heap --rw=read
 # No guest has a CMA heap. To the engine it is a heap of another name.
-ln -s system /dev/dma_heap/reserved
+mv /dev/dma_heap/system /dev/dma_heap/reserved
 passes 'cma_heap' $threads --bar_source=cma_heap --rw=randrw --verify=crc32c
-rm /dev/dma_heap/reserved
+refuses '... which is no system_heap' '/dev/dma_heap/system: No such file' $threads --bar_source=system_heap --rw=read
+mv /dev/dma_heap/reserved /dev/dma_heap/system
 refuses 'a descriptor that is none' 'dmabuf_fd=77 is no dma-buf that fio inherited' $threads --bar_source=dmabuf_fd --dmabuf_fd=77 --rw=read
 refuses 'no descriptor' 'and bar_source=dmabuf_fd go together' $threads --bar_source=dmabuf_fd --rw=read
 refuses 'large pages that are not there' 'write their number to /proc/sys/vm/nr_hugepages' $threads --bar_source=udmabuf --udmabuf_hugepage=2m --bs=1m --iodepth=64 --rw=read
@@ -211,17 +278,6 @@ holds 'two servers' test $? = 0
 holds '... each with a job that went well' awk '/(one|two): .*err= 0/ { n++ } END { exit n != 2 }' /tmp/out
 kill "$(cat /tmp/8765.pid)" "$(cat /tmp/8766.pid)"
 
-# Commands of the drive while fio runs; a limit, since it may not start.
-busy() {
-	tries=0
-	before=$(awk '{ print $1 }' /sys/block/"$disk"/stat)
-	while [ "$(awk '{ print $1 }' /sys/block/"$disk"/stat)" -lt $((before + 500)) ]; do
-		tries=$((tries + 1))
-		[ $tries -lt 200 ] || return 1
-		usleep 100000
-	done
-}
-long="--rw=randread --time_based --runtime=55"
 run_fio $threads $bar $long &
 holds 'fio runs' busy
 refuses 'a device that another program has' 'another program has it open' $threads $bar --rw=read
