@@ -3,10 +3,11 @@
 #
 # The fio engine: each option, each refusal, verification on the BAR, several disks,
 # jobs, hosts, a drive that goes away, under the address and undefined behaviour
-# sanitizers; then the job files that ship, and a BAR that comes and goes. That data
-# was in the BAR, the host sees in the file that is the BAR's memory.
+# sanitizers; a machine without IOMMU; then the job files that ship, and a BAR that comes
+# and goes; and make perf with a part of its loads. That data was in the BAR, the host
+# sees in the file that is the BAR's memory.
 #
-# timeout: 600
+# timeout: 900
 # needs: release user image
 set -euo pipefail
 
@@ -39,11 +40,11 @@ for ((i = 0; i < ${#libraries[@]}; i++)); do
 done
 (IFS=:; echo "${libraries[*]##*/}") >"$work/preload"
 files=(--add "$here/points.sh" --add "$build/fio/jobs")
-vm_tap options --timeout 400 --bar-file "$guest_tmp/bar" "${files[@]}" --add "$checked" --add "$work/other" --add "$work/preload" \
+vm_tap options --timeout 600 --bar-file "$guest_tmp/bar" "${files[@]}" --add "$checked" --add "$work/other" --add "$work/preload" \
 	--add "$work/with-dmabuf" --add "$work/stock.so" --add "$here/options.sh" \
 	--qemu -drive --qemu "if=none,id=second,format=raw,file=$guest_tmp/second.img" \
 	--qemu -device --qemu nvme,drive=second,serial=second \
-	--seconds 380 -- ./options.sh
+	--seconds 580 -- ./options.sh
 
 # host NAME COMMAND...: a point of the host's, numbered on
 host() {
@@ -71,19 +72,65 @@ host 'FIO_SRC that is none is refused' no_source "$work/bare" 'is no source of f
 touch "$work/bare/ioengines.h"
 host '... and one that is not configured' no_source "$work/bare" 'is not configured: run ./configure there'
 
-# The loads of make perf, six of them.
-PERF_SECONDS=1 "$top/fio-engines/perf" --jobs |
-	awk '/^\[/ { keep = /^\[(global|.*-randread-4k-(1|8))\]/ } keep' >"$work/perf.fio"
-
 # QEMU 7.2 has races where a BAR comes and goes while several processors run; and with
 # one, its drive now and then overlooks a command, of any program's, until the driver's
 # timeout.
-vm_tap revocations --cpus 1 --append nvme_core.io_timeout=5 --timeout 250 "${files[@]}" --add "$engine" --add "$work/perf.fio" --add "$here/revocations.sh" \
+vm_tap revocations --cpus 1 --append nvme_core.io_timeout=5 --timeout 250 "${files[@]}" --add "$engine" --add "$here/revocations.sh" \
 	--seconds 230 -- './revocations.sh'
 
-# What the report makes of them, and of what is no report.
-json=$work/saved.json page=$work/page.html
-sed -n 's/^#json //p' "$guest_tmp/out" >"$json"
+# make perf as a whole, with a third of its loads: each plot has two points of each way.
+json=$work/saved.json page=$work/page.html perf=$work/perf/perf
+make_perf() {
+	local again
+
+	for again in yes yes no; do
+		! PERF_SECONDS=1 PERF_LOADS='-(4k-(1|8)|64k-8)$' PERF_OUT="$work/perf" make -s -C "$top" perf || return 0
+		[[ $again == yes ]] && grep -qE '^tests/vm/run: QEMU (crashed|lost) ' "$perf.log" || return 1
+		echo '# make perf: QEMU crashed or lost a timer interrupt; once more'
+	done
+}
+no_loads() {
+	! PERF_LOADS=none PERF_OUT="$work/none" "$top/fio-engines/perf" >"$work/said" 2>&1 && grep -qF "no load is called like PERF_LOADS='none'" "$work/said"
+}
+# marked NUMBER REGEX: so many lines of the page have it
+marked() {
+	[[ $(grep -cE -- "$2" "$perf.html") == "$1" ]]
+}
+plots() {
+	local op at what way
+
+	marked 24 '<svg' || return 1
+	for op in randread randwrite; do
+		for at in '4096 bytes' '8 in flight'; do
+			for what in IOPS bandwidth p50 p99 p99[.]9 processor; do
+				marked 1 ">$op, $at: $what<" || return 1
+			done
+		done
+	done
+	for way in host bar bounce; do marked 24 "id=\"gnuplot_plot_[0-9]*\" ><title>$way</title>" || return 1; done
+	# two points of each curve, and the one in the key
+	marked $((24 * 3 * 3)) '<use .* scale\(4[.]50\)'
+}
+measured() {
+	awk -F '<td>' '/^<tr><td>(host|bar|bounce)<td>/ { rows++; for (i = 6; i <= 11; i++) bad += !($i > 0) } END { exit bad || rows != 18 }' "$perf.html"
+}
+ran() {
+	local version
+
+	for version in 'fio: fio-' 'machine: emulated by QEMU' 'topology: ports-iommu: ' 'kernel: [0-9]' 'bario: .'; do
+		grep -q "^$version" "$perf.html" || return 1
+	done
+	marked 18 '^\[(host|bar|bounce)-rand(read|write)-(4k-1|4k-8|64k-8)\]$' && grep -qF "bdf=\${BARIO_BDF}" "$perf.html"
+}
+host 'make perf' make_perf
+host '... of no loads is refused' no_loads
+host '... every plot' plots
+host '... a measurement of each load, in each column' measured
+host '... the versions, and the jobs with what they include' ran
+host '... and the warning' marked 1 'were taken in an emulated machine'
+
+# What the report makes of JSON alone, and of what is no report.
+cp -- "$perf.json" "$json"
 report() {
 	"$top/fio-engines/report" "$json" >"$page" 2>"$work/said"
 }
@@ -94,8 +141,7 @@ edit() {
 	if jq "$1" "$json" >"$json.new"; then mv -- "$json.new" "$json"; fi
 }
 host 'a report is drawn from JSON alone' report
-host '... with plots by depth, of six kinds' test "$(grep -c '<svg' "$page")" = 6
-host '... of each way' bash -c "for way in host bar bounce; do grep -q \"<tr><td>\$way<td>randread<td>4096<td>8<td>[1-9]\" '$page' || exit 1; done"
+host '... with the same plots' test "$(grep -c '<svg' "$page")" = 24
 host '... with the jobs' grep -q '^bar_source=bounce' "$page"
 host '... and a warning, as nothing tells what machine it was' grep -q 'Nothing tells what machine' "$page"
 host '... fetching nothing' bash -c "! grep -E '(src|href)=\"https?:' '$page'"

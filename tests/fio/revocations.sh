@@ -15,9 +15,6 @@ for file in jobs/*.fio; do
 	passes "$file" "$file"
 done
 
-passes 'loads of make perf' --output-format=json --output=/tmp/perf.json perf.fio
-sed 's/^/#json /' /tmp/perf.json
-
 passes 'a BAR that comes and goes, verified' $job --rw=randrw --verify=crc32c --revoke=retry --revoke_every=40
 passes '... by a polling kernel' $job --rw=randrw --verify=crc32c --revoke=retry --revoke_every=40 --sqthread_poll
 passes '... for two processes' $job --rw=randrw --verify=crc32c --numjobs=2 --offset_increment=16m --revoke=retry --revoke_every=40
