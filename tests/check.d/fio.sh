@@ -72,6 +72,10 @@ host 'FIO_SRC that is none is refused' no_source "$work/bare" 'is no source of f
 touch "$work/bare/ioengines.h"
 host '... and one that is not configured' no_source "$work/bare" 'is not configured: run ./configure there'
 
+# The last of the words for nvme.poll_queues= counts.
+vm_tap bare --topology ports --append nvme.poll_queues=0 --timeout 160 "${files[@]}" --add "$engine" --add "$here/bare.sh" \
+	--seconds 140 -- ./bare.sh
+
 # QEMU 7.2 has races where a BAR comes and goes while several processors run; and with
 # one, its drive now and then overlooks a command, of any program's, until the driver's
 # timeout.
