@@ -137,9 +137,9 @@ static void judge(struct churn *c, struct churn_slot *s)
 /* Start those that are done anew, or with @drain only judge them; how many run. */
 static unsigned int turn(struct churn *c, bool drain)
 {
-	unsigned int i, running = 0;
+	unsigned int most = atomic_load(&c->most), i, running = 0;
 
-	for (i = 0; i < c->depth; i++) {
+	for (i = 0; i < most; i++) {
 		struct churn_slot *s = &c->slots[i];
 
 		if (!s->io.done) {
@@ -161,12 +161,14 @@ static unsigned int turn(struct churn *c, bool drain)
 static void *churn_thread(void *arg)
 {
 	struct churn *c = arg;
+	unsigned int running;
 	bool drain = false;
 
 	/* In the thread that submits, as some kinds of ring want it. */
 	rig_ring(&c->ring, c->depth, c->ring_flags);
 	rig_register(&c->ring, 0, c->mem, c->drive);
-	while (!c->hangs && turn(c, drain)) {
+	while (!c->hangs && (running = turn(c, drain))) {
+		atomic_store(&c->running, running);
 		if (io_uring_submit(&c->ring) < 0 || io_wait(&c->ring, NULL))
 			c->hangs = true;
 		drain = drain || atomic_load(&c->stop);
@@ -204,6 +206,8 @@ void churn_start(struct churn *c)
 		tap_bail("no memory");
 	fill_drive(c);
 	atomic_init(&c->stop, false);
+	atomic_init(&c->most, c->first ? c->first : c->depth);
+	atomic_init(&c->running, 0);
 	if (pthread_create(&c->thread, NULL, churn_thread, c))
 		tap_bail("no thread");
 }
@@ -211,16 +215,16 @@ void churn_start(struct churn *c)
 /* By plain I/O: what the drive holds in the end is what was written. */
 static void check_drive(struct churn *c)
 {
-	uint8_t *plain = rig_alloc(c->window);
+	size_t len = (size_t)c->depth * c->window;
+	uint8_t *all = rig_alloc(len);
 	unsigned int i;
 
-	for (i = 0; i < c->depth; i++) {
-		if (pread(c->drive, plain, c->window, dev_of(c, &c->slots[i])) != c->window)
-			c->wrong++;
-		else
-			c->wrong += differing(plain, c->slots[i].disk, c->window);
-	}
-	free(plain);
+	if (pread(c->drive, all, len, c->dev) != (ssize_t)len)
+		c->wrong += len;
+	else
+		for (i = 0; i < c->depth; i++)
+			c->wrong += differing(all + (size_t)i * c->window, c->slots[i].disk, c->window);
+	free(all);
 }
 
 void churn_stop(struct churn *c)
@@ -235,6 +239,16 @@ void churn_stop(struct churn *c)
 	for (i = 0; i < c->depth; i++)
 		free(c->slots[i].disk);
 	free(c->slots);
+}
+
+bool churn_rise(struct churn *c, unsigned int n)
+{
+	unsigned int i;
+
+	atomic_store(&c->most, n);
+	for (i = 0; i < IO_LIMIT_S * 1000 && !c->hangs && atomic_load(&c->running) < n; i++)
+		usleep(1000);
+	return atomic_load(&c->running) >= n;
 }
 
 bool churn_wait(struct churn *c, unsigned long n)

@@ -25,6 +25,7 @@ struct churn {
 	struct rig_memory *mem;
 	int drive;
 	unsigned int depth;
+	unsigned int first;		/* at once until churn_rise(); 0: @depth */
 	uint32_t window;		/* bytes of a request's place, a power of two */
 	uint64_t buf;			/* where the windows are, depth * window bytes */
 	uint64_t dev;
@@ -47,11 +48,15 @@ struct churn {
 	struct churn_slot *slots;
 	pthread_t thread;
 	atomic_bool stop;
-	atomic_bool ready;
+	atomic_uint most;		/* at once, now */
+	atomic_uint running;		/* of these, as last submitted */
 };
 
 void churn_start(struct churn *c);
 void churn_stop(struct churn *c);
+
+/* Have @n requests at once from now on, no fewer than before; false if that never happens. */
+bool churn_rise(struct churn *c, unsigned int n);
 
 /* Wait until @n more requests have succeeded; false when none did for long. */
 bool churn_wait(struct churn *c, unsigned long n);
