@@ -5,7 +5,8 @@
 # the same file. Source it after lib.sh and exporter.sh:
 #
 #   window_tap NAME TOPOLOGY [OPTION...] -- 'PROGRAM [ARGUMENT...]'...
-#       is exporter_tap in such a machine.
+#       is exporter_tap in such a machine. Its drive takes its time over reads, so that
+#       some are in flight whenever the BAR is taken away.
 
 # shellcheck disable=SC2154 # lib.sh has guest_tmp
 
@@ -15,7 +16,8 @@ window_tap() {
 	shift 2
 	rm -f -- "$file"
 	truncate -s 256M -- "$file"
-	exporter_tap "$name" "$topology" --bar-file "$file" \
+	exporter_tap "$name" "$topology" --bar-file "$file" --add "$guest_tmp/modules/faultpoint.ko" \
+		--qemu -set --qemu drive.drive0.throttling.iops-read=1500 \
 		--qemu -object --qemu "memory-backend-file,id=window,size=256M,share=on,mem-path=$file" \
 		--qemu -device --qemu pcie-root-port,id=rpw,chassis=9,slot=9,x-speed=5 \
 		--qemu -device --qemu ivshmem-plain,memdev=window,bus=rpw "$@"

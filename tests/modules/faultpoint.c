@@ -8,9 +8,10 @@
  * Each entry of one of the functions, in any context, is held up for delay_us with the
  * given probability. It spins: nothing else runs on that processor meanwhile, and
  * anything does on the others. /sys/module/faultpoint/parameters/hits tells how often, one
- * number for each function. With within, only what is called from the body of that one is
- * held up: so a gap can be chosen that is in the middle of a function, by what it calls
- * there.
+ * number for each function, and held, while one is held up, which one it is, counted from
+ * 1, and which of the functions, from 0; else 0 0. With within, only what is called from
+ * the body of that one is held up: so a gap can be chosen that is in the middle of a
+ * function, by what it calls there.
  *
  *   insmod faultpoint.ko symbols=NAME fails=Y value=N
  *   echo NTH TIMES >/sys/module/faultpoint/parameters/fail
@@ -54,6 +55,22 @@ MODULE_PARM_DESC(hits, "how often so far, roughly");
 static char *within;
 module_param(within, charp, 0444);
 MODULE_PARM_DESC(within, "the function whose calls are meant; else everybody's");
+
+static uint held, holds;
+
+static int held_get(char *text, const struct kernel_param *kp)
+{
+	uint which = smp_load_acquire(&held); /* pairs with point_hit() */
+
+	return sysfs_emit(text, "%u %u\n", which / MAX_POINTS, which % MAX_POINTS);
+}
+
+static const struct kernel_param_ops held_ops = {
+	.get = held_get,
+};
+
+module_param_cb(held, &held_ops, NULL, 0444);
+MODULE_PARM_DESC(held, "the last one that began, while it lasts");
 
 static bool fails;
 module_param(fails, bool, 0444);
@@ -112,8 +129,12 @@ static int point_hit(struct kprobe *p, struct pt_regs *regs)
 	if (hash_32(atomic_inc_return(&entries), 16) % 100 >= percent)
 		return 0;
 	WRITE_ONCE(*hit, READ_ONCE(*hit) + 1);
+	WRITE_ONCE(holds, READ_ONCE(holds) + 1);
+	/* whoever reads the same before and after has looked in between; pairs with held_get() */
+	smp_store_release(&held, READ_ONCE(holds) * MAX_POINTS + (p - points));
 	for (us = 0; us < delay_us; us += 100)
 		udelay(100);
+	smp_store_release(&held, 0);
 	return 0;
 }
 
