@@ -434,7 +434,7 @@ static void bar(double seconds)
 	away_run("vfio_pci_dmabuf_access_locked", "the lock and the look at access", AWAY_OFTEN, seconds);
 	away_run("vfio_pci_dmabuf_map", "the importer's map and the exporter's", AWAY_OFTEN, seconds);
 	away_run("vfio_pci_dmabuf_unmap", "the end of a map and the count of it", AWAY_OFTEN, seconds);
-	away_run("vfio_pci_dmabuf_revoke_locked", "revocation and the importers'", AWAY_OFTEN, seconds);
+	away_run("dma_buf_move_notify", "revocation and the importers'", AWAY_OFTEN, seconds);
 	away_run("vfio_pci_dmabuf_drain", "revoked and drained", AWAY_RARE, seconds);
 	away_run("vfio_pci_dmabuf_cleanup", "the last close and the revocation for good", AWAY_RARE, seconds);
 	away_run("vfio_pci_dmabuf_release", "the last reference and the list", AWAY_RARE, seconds);
