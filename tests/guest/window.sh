@@ -11,12 +11,14 @@
 # shellcheck disable=SC2154 # lib.sh has guest_tmp
 
 window_tap() {
-	local name=$1 topology=$2 file=$guest_tmp/bar.mem
+	local name=$1 topology=$2 file=$guest_tmp/bar.mem points=()
 
 	shift 2
+	# a kernel without probes has no such module
+	[[ ! -e $guest_tmp/modules/faultpoint.ko ]] || points=(--add "$guest_tmp/modules/faultpoint.ko")
 	rm -f -- "$file"
 	truncate -s 256M -- "$file"
-	exporter_tap "$name" "$topology" --bar-file "$file" --add "$guest_tmp/modules/faultpoint.ko" \
+	exporter_tap "$name" "$topology" --bar-file "$file" "${points[@]}" \
 		--qemu -set --qemu drive.drive0.throttling.iops-read=1500 \
 		--qemu -object --qemu "memory-backend-file,id=window,size=256M,share=on,mem-path=$file" \
 		--qemu -device --qemu pcie-root-port,id=rpw,chassis=9,slot=9,x-speed=5 \
