@@ -16,7 +16,7 @@ set -euo pipefail
 exporter_kernel release
 exporter_tap 'ports' ports -- 'moves 2' waits days
 exporter_tap 'ports-iommu' ports-iommu -- 'moves 2 periods' waits days
-exporter_tap 'ports-lazy' ports-lazy -- 'moves 1 periods'
+exporter_tap 'ports-lazy' ports-lazy -- 'moves 1 depths'
 # A command that gets no memory for its list of pages says so, and is tried again.
 exporter_tap 'ports, little memory' ports --memory 512 \
 	--allow-log 'page allocation failure: order:0, mode:0x820.GFP_ATOMIC.' -- 'reclaim 5' 'reclaim 5 cache resets'

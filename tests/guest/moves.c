@@ -2,12 +2,13 @@
 /*
  * This test will move the memory under random, verified I/O.
  *
- *   moves SECONDS [periods] [layouts]
+ *   moves SECONDS [periods | depths | slow] [layouts]
  *
  * periods: the exporter of tests/modules moves its buffer every 1, 10 and 100 ms, for
  * so long each, while requests of all the ways to submit read and write it, one, 32 and
  * 256 at once. User space must not see anything of that: no request fails, no byte is
  * wrong, none is written to a place that the buffer has left, and things go on.
+ * depths: the same with each of those numbers in each way with each period.
  * layouts: extents from 1 to 4096, and an odd tail, which is read and written and makes
  * no command shorter. Without a word, both. What a move costs is printed: the time that
  * move_notify took, which is the drain.
@@ -107,20 +108,24 @@ static void run(struct mover *m, const struct way *way, const struct depth *d, u
 	judge_mover(m, what, seconds);
 }
 
-/* Each way at each depth, another one with each period: all of both in a third of the time. */
-static void periods(double seconds, size_t first)
+/*
+ * Each way at each depth: another one with each period, which is all of both in a third of
+ * the time, or every one.
+ */
+static void periods(double seconds, size_t first, bool every)
 {
 	static const unsigned int period[] = { 1000, 10000, 100000 };
 	const size_t n = sizeof(ways) / sizeof(ways[0]);
 	struct mover m;
-	size_t i, j;
+	size_t i, j, k;
 
 	/* two extents a window, more or less, and none in a request's place */
 	mover_create(&m, 8 * MIB / (12 * KIB), 12 * KIB);
 	for (i = first; i < 3; i++)
 		for (j = 0; j < n; j++)
-			run(&m, &ways[j], ways[j].split ? &split_depth : &depths[(i + j) % 3],
-			    period[i], seconds / n);
+			for (k = 0; k < (every && !ways[j].split ? 3 : 1); k++)
+				run(&m, &ways[j], ways[j].split ? &split_depth : &depths[(i + j + k) % 3],
+				    period[i], seconds / n);
 	mover_destroy(&m);
 }
 
@@ -406,14 +411,16 @@ int main(int argc, char **argv)
 	int i;
 
 	if (seconds <= 0)
-		tap_bail("usage: moves SECONDS [periods | slow] [layouts]");
+		tap_bail("usage: moves SECONDS [periods | depths | slow] [layouts]");
 	drive = rig_open_drive();
 	for (i = 2; i < argc || all; i++) {
 		if (all || !strcmp(argv[i], "periods"))
-			periods(seconds, 0);
+			periods(seconds, 0, false);
+		if (!all && !strcmp(argv[i], "depths"))
+			periods(seconds, 0, true);
 		/* for a kernel that gets no request through in a millisecond */
 		if (!all && !strcmp(argv[i], "slow"))
-			periods(seconds, 1);
+			periods(seconds, 1, false);
 		if (all || !strcmp(argv[i], "layouts"))
 			layouts();
 		if (all)
