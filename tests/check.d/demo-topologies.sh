@@ -95,6 +95,23 @@ interrupt_demo()
 	[[ -z $left ]] || pkill -KILL -s "$session"
 }
 
+# QEMU is killed as by a crash of its own, once: the machine is run again.
+crash_demo()
+{
+	local image session status=0
+
+	image=$(bario_build_dir)/demo.img
+	setsid "$demo" --part 4 switch >"$scratch/crash" 2>"$scratch/err" </dev/null &
+	session=$!
+	# shellcheck disable=SC2016 # the inner shell's
+	timeout 120 bash -c 'until pkill -SEGV -s "$1" -f "qemu-system.*file=$2"; do sleep 0.2; done' - "$session" "$image" || true
+	wait "$session" || status=$?
+	sed 's/^/# /' "$scratch/crash"
+	same 'a demo whose QEMU crashed ends well' 0 "$status"
+	same '... and says what it did' 1 "$(grep -c 'QEMU crashed, not the kernel: once more' "$scratch/crash" || true)"
+	point '... and what it shows holds' held crash switch
+}
+
 run_demo release --part 16 all
 while IFS=: read -r topology _; do
 	point "release: $topology" held release "$topology"
@@ -127,5 +144,6 @@ if [[ $(id -u) == 0 ]]; then
 	fi
 	refuses_without_mirror
 fi
+crash_demo
 interrupt_demo
 tap_end
