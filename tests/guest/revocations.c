@@ -262,6 +262,17 @@ struct tally {
 	unsigned int unrefused;		/* and those that never had a request refused */
 };
 
+/* Wait until one more is counted; false when that takes too long. */
+static bool one_more(atomic_ulong *counter)
+{
+	unsigned long from = atomic_load(counter);
+	unsigned int i;
+
+	for (i = 0; i < IO_LIMIT_S * 1000 && atomic_load(counter) == from; i++)
+		usleep(1000);
+	return atomic_load(counter) != from;
+}
+
 static void load_start(struct load *l, const struct way *way, unsigned int depth)
 {
 	memset(l, 0, sizeof(*l));
@@ -277,19 +288,8 @@ static void load_start(struct load *l, const struct way *way, unsigned int depth
 		tap_bail("no thread");
 	/* both have registered: now it may be taken away */
 	churn_wait(&l->churn, 1);
-	while (!l->shots.well && !l->shots.hangs)
-		usleep(1000);
-}
-
-/* Wait until one more is counted; false when that takes too long. */
-static bool one_more(atomic_ulong *counter)
-{
-	unsigned long from = atomic_load(counter);
-	unsigned int i;
-
-	for (i = 0; i < IO_LIMIT_S * 1000 && atomic_load(counter) == from; i++)
-		usleep(1000);
-	return atomic_load(counter) != from;
+	if (!l->shots.well && !one_more(&l->shots.well))
+		tap_diag("%s: no shot in %u s", way->name, IO_LIMIT_S);
 }
 
 /* While access is off: nothing gets to the target, and who tries is told so. */
