@@ -178,7 +178,8 @@ unsigned int dma_token_sectors_anywhere(const struct queue_limits *lim)
  * may go to a queue without waiting for tags.  With more commands than tags those that are
  * sent are for nothing: the last one finds none, and a worker does all of it again.  Tags
  * are as many as the queue says, though some may be in use, or other namespaces' of the
- * drive.
+ * drive.  Where no command is longer than a chunk, the ends of both are counted, which may
+ * be twice too many: such a transfer is for a worker earlier than it need be.
  */
 static unsigned int dma_token_parts(struct request_queue *q,
 				    const struct queue_limits *lim,
@@ -278,7 +279,9 @@ finish:
 /*
  * As how many commands a transfer goes to the queue, at most; 0 if it must not.  They have
  * interrupts, see dma_token_submit(), so nothing else refuses to poll where the queue
- * cannot.
+ * cannot.  The open file holds the disk, and that its queue and set of tags; neither is
+ * entered here, so what is found may be over when the commands get there, which is then
+ * for the split, or goes by interrupts.
  */
 static noinline unsigned int dma_token_direct_parts(struct kiocb *iocb,
 						    struct block_device *bdev,
