@@ -174,29 +174,26 @@ unsigned int dma_token_sectors_anywhere(const struct queue_limits *lim)
 }
 
 /*
- * How many commands, at most, so many sectors take from there on; 0 if those are more than
- * may go to a queue without waiting for tags.  With more commands than tags those that are
- * sent are for nothing: the last one finds none, and a worker does all of it again.  Tags
- * are as many as the queue says, though some may be in use, or other namespaces' of the
- * drive.  Where no command is longer than a chunk, the ends of both are counted, which may
- * be twice too many: such a transfer is for a worker earlier than it need be.
+ * How many commands so many sectors take from there on; 0 if those are more than may go to
+ * a queue without waiting for tags.  With more commands than tags those that are sent are
+ * for nothing: the last one finds none, and a worker does all of it again.  Tags are as
+ * many as the queue says, though some may be in use, or other namespaces' of the drive.
  */
 static unsigned int dma_token_parts(struct request_queue *q,
 				    const struct queue_limits *lim,
 				    sector_t sector, unsigned int sectors)
 {
-	unsigned int pbs = lim->physical_block_size >> SECTOR_SHIFT;
-	unsigned int max = bio_dma_token_max_sectors(lim) & ~(pbs - 1);
-	unsigned int chunk = READ_ONCE(lim->chunk_sectors);
-	unsigned int parts;
+	unsigned int most = min(READ_ONCE(q->nr_requests),
+				DMA_TOKEN_NOWAIT_PARTS);
+	unsigned int parts, len;
 
-	if (!max)
-		return 0;
-	parts = DIV_ROUND_UP((unsigned int)(sector & (pbs - 1)) + sectors, max);
-	if (chunk)
-		parts += sectors / chunk + 1;
-	if (parts > min(READ_ONCE(q->nr_requests), DMA_TOKEN_NOWAIT_PARTS))
-		return 0;
+	for (parts = 0; sectors; parts++) {
+		len = min(sectors, dma_token_sectors_at(lim, sector));
+		if (!len || parts == most)
+			return 0;
+		sector += len;
+		sectors -= len;
+	}
 	return parts;
 }
 
@@ -277,7 +274,7 @@ finish:
 }
 
 /*
- * As how many commands a transfer goes to the queue, at most; 0 if it must not.  They have
+ * As how many commands a transfer goes to the queue; 0 if it must not.  They have
  * interrupts, see dma_token_submit(), so nothing else refuses to poll where the queue
  * cannot.  The open file holds the disk, and that its queue and set of tags; neither is
  * entered here, so what is found may be over when the commands get there, which is then
@@ -532,10 +529,12 @@ int bio_dma_token_split_at(struct bio *bio, const struct queue_limits *lim,
 
 	if (bio->bi_opf & REQ_ATOMIC)
 		return -EINVAL;
+	/* what is left behind a part that was sent has been counted with that */
 	if (bio->bi_opf & REQ_NOWAIT &&
 	    (bio->bi_opf & REQ_POLLED ||
-	     !dma_token_parts(bdev_get_queue(bio->bi_bdev), lim,
-			      bio->bi_iter.bi_sector, bio_sectors(bio))))
+	     (!bio_flagged(bio, BIO_CHAIN) &&
+	      !dma_token_parts(bdev_get_queue(bio->bi_bdev), lim,
+			       bio->bi_iter.bi_sector, bio_sectors(bio)))))
 		return -EAGAIN;
 
 	/* as for any bio that is split: only the last part could be polled */

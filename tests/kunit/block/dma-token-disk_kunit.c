@@ -241,20 +241,26 @@ static void disk_submit(struct disk_fixture *fix, struct bio *bio,
 	submit_bio(bio);
 }
 
-static void disk_submit_token(struct kunit *test, sector_t sector, u64 offset,
-			      unsigned int bytes)
+static void disk_submit_read(struct kunit *test, blk_opf_t flags,
+			     sector_t sector, u64 offset, unsigned int bytes)
 {
 	struct disk_fixture *fix = test->priv;
 	struct iov_iter iter;
 	struct bio *bio;
 
-	bio = bio_alloc(fix->disk->part0, 0, REQ_OP_READ, GFP_KERNEL);
+	bio = bio_alloc(fix->disk->part0, 0, REQ_OP_READ | flags, GFP_KERNEL);
 	iov_iter_dma_token(&iter, ITER_DEST, &fix->token, offset, bytes);
 	/* not an assertion, which would leave the plug of who calls behind */
 	KUNIT_EXPECT_EQ(test, bio_iov_iter_get_pages(bio, &iter), 0);
 	/* as a stacking driver may do to its clone */
 	bio->bi_opf &= ~REQ_NOMERGE;
 	disk_submit(fix, bio, sector);
+}
+
+static void disk_submit_token(struct kunit *test, sector_t sector, u64 offset,
+			      unsigned int bytes)
+{
+	disk_submit_read(test, 0, sector, offset, bytes);
 }
 
 static void disk_submit_page(struct kunit *test, sector_t sector)
@@ -355,6 +361,76 @@ static void disk_splits_at_the_largest_command(struct kunit *test)
 	disk_make(test, &token_ops, &lim);
 	check_parts(test, 8, FAR_OFFSET, 33, two, ARRAY_SIZE(two));
 	check_parts(test, 9, 4, 63, odd, ARRAY_SIZE(odd));
+}
+
+/* most commands for a bio that must not wait, see DMA_TOKEN_NOWAIT_PARTS */
+#define NOWAIT_PARTS	32
+
+/* How many commands a read takes; 0 if it was refused, with none. */
+static unsigned int commands_of(struct kunit *test, blk_opf_t flags,
+				sector_t sector, unsigned int sectors)
+{
+	struct disk_fixture *fix = test->priv;
+
+	disk_forget(fix);
+	fix->status = BLK_STS_OK;
+	disk_submit_read(test, flags, sector, 0, sectors << SECTOR_SHIFT);
+	disk_wait(test);
+	KUNIT_EXPECT_EQ(test, fix->status != BLK_STS_OK, !fix->nr_commands);
+	return fix->nr_commands;
+}
+
+/* A bio that must not wait is refused for its commands, neither more nor less. */
+static void disk_counts_what_must_not_wait(struct kunit *test)
+{
+	struct disk_fixture *fix = test->priv;
+	struct queue_limits lim = {
+		.max_dma_token_sectors = 64,
+		.max_hw_sectors = 1024,
+		.dma_alignment = 3,
+	};
+	unsigned int i, let_in = 0, refused = 0;
+	struct rnd_state rnd;
+
+	disk_make(test, &token_ops, &lim);
+	prandom_seed_state(&rnd, 0x6e6f77);
+	for (i = 0; i < 100; i++) {
+		unsigned int lbs = 1 << prandom_u32_state(&rnd) % 4;
+		unsigned int pbs = lbs << prandom_u32_state(&rnd) % 4;
+		unsigned int max = pbs * (1 + prandom_u32_state(&rnd) % 8);
+		unsigned int pieces = 28 + prandom_u32_state(&rnd) % 8;
+		unsigned int sectors, chunk, most;
+		sector_t sector;
+
+		/* none, the largest command, and less and more than that */
+		chunk = i % 4 ? pbs << (i % 4 * 2 - 2) : 0;
+		if (i % 8 == 1 && is_power_of_2(max))
+			chunk = max;
+		sector = lbs * (prandom_u32_state(&rnd) % 64);
+		if (i % 3 == 0)
+			sector = round_up(sector, chunk ? : pbs);
+		most = chunk && chunk < max ? chunk : max;
+		sectors = pieces * most - lbs * (i % 5 == 0);
+
+		lim = queue_limits_start_update(fix->disk->queue);
+		lim.logical_block_size = lbs << SECTOR_SHIFT;
+		lim.physical_block_size = pbs << SECTOR_SHIFT;
+		lim.max_dma_token_sectors = max;
+		lim.chunk_sectors = chunk;
+		KUNIT_ASSERT_EQ(test, queue_limits_commit_update(fix->disk->queue,
+								 &lim), 0);
+		pieces = commands_of(test, 0, sector, sectors);
+		KUNIT_ASSERT_GT(test, pieces, 0);
+		let_in += pieces <= NOWAIT_PARTS;
+		refused += pieces > NOWAIT_PARTS;
+		KUNIT_ASSERT_EQ_MSG(test,
+				    commands_of(test, REQ_NOWAIT, sector, sectors),
+				    pieces <= NOWAIT_PARTS ? pieces : 0,
+				    "%u sectors from %llu, blocks of %u and %u, most %u, chunks of %u",
+				    sectors, sector, lbs, pbs, max, chunk);
+	}
+	KUNIT_EXPECT_GT(test, let_in, 20);
+	KUNIT_EXPECT_GT(test, refused, 20);
 }
 
 static void disk_without_tokens_sees_none(struct kunit *test)
@@ -468,6 +544,7 @@ static void disk_never_merges(struct kunit *test)
 static struct kunit_case dma_token_disk_cases[] = {
 	KUNIT_CASE(disk_splits_at_chunks),
 	KUNIT_CASE(disk_splits_at_the_largest_command),
+	KUNIT_CASE(disk_counts_what_must_not_wait),
 	KUNIT_CASE(disk_without_tokens_sees_none),
 	KUNIT_CASE(disk_never_merges),
 	{}
