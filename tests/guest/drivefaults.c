@@ -120,7 +120,7 @@ struct event {
 static void happen(const struct event *e, struct flow *reads, struct flow *writes,
 		   const struct pest *pest)
 {
-	double end = now() + LOAD_S, limit = now() + IO_LIMIT_S;
+	double end = now() + LOAD_S, limit = now() + IO_LIMIT_S * (e->times ? e->times : 1);
 	unsigned long want;
 	unsigned int n = 0, failed = 0;
 	bool moves, enough;
@@ -649,15 +649,49 @@ static void set_timeout(const char *ms)
 		tap_bail("the drive's timeout cannot be set");
 }
 
-/* The driver aborts, which QEMU knows nothing of, and then resets the controller. */
+static bool drive_is_live(void)
+{
+	char path[256], state[16] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/block/%s/device/state", strrchr(rig_drive_path(), '/') + 1);
+	f = fopen(path, "r");
+	if (!f || !fgets(state, sizeof(state), f))
+		tap_bail("%s: unreadable", path);
+	fclose(f);
+	return !strcmp(state, "live\n");
+}
+
+#define LOST_MS 1500		/* until the driver misses a command */
+
+/*
+ * The driver aborts, which QEMU knows nothing of, and then resets the controller.  What is
+ * lost while that is under way would have any kernel give up the drive for good
+ * (nvme_timeout() with NVME_CTRL_CONNECTING), so it is over before the next one, and
+ * whatever has not been lost by the time the first one is missed is let off.
+ */
 static int lose(unsigned int n)
 {
+	const long times = 1 + n % 3;
 	double end = now() + IO_LIMIT_S;
 
-	fault_arm(&loss, 40, 1 + n % 3);
-	while (fault_left(&loss) && now() < end)
+	fault_arm(&loss, 40, times);
+	while (fault_left(&loss) == times && now() < end)
 		usleep(2000);
-	return fault_left(&loss) ? -ETIME : 0;
+	if (fault_left(&loss) == times)
+		return -ETIME;
+	for (end = now() + LOST_MS / 2e3; fault_left(&loss) && now() < end;)
+		usleep(2000);
+	fault_set(&loss, "probability", 0);
+	/* missed twice, by a timer that may be late by as much */
+	for (end = now() + 4 * LOST_MS / 1e3; drive_is_live() && now() < end;)
+		usleep(1000);
+	for (end = now() + IO_LIMIT_S; !drive_is_live();)
+		if (now() > end)
+			return -ENODEV;
+		else
+			usleep(1000);
+	return 0;
 }
 
 /* Takes the BAR away in a thread, as it will not come back at once. */
@@ -733,14 +767,17 @@ static void revoked_while_lost(bool decode, bool timeout)
 
 static void group_lost(void)
 {
+	char limit[16];
+
 	need_faults(loss.dir, "lost");
 	revoked_while_lost(false, false);
 	revoked_while_lost(false, true);
 	revoked_while_lost(true, false);
 	revoked_while_lost(true, true);
-	set_timeout("1500");
-	under_load(&(struct event){ .what = "completions lost", .once = lose, .times = 4 });
-	under_load(&(struct event){ .what = "completions lost with IOPOLL and DEFER_TASKRUN", .once = lose, .times = 4,
+	snprintf(limit, sizeof(limit), "%d", LOST_MS);
+	set_timeout(limit);
+	under_load(&(struct event){ .what = "completions lost", .once = lose, .times = 3 });
+	under_load(&(struct event){ .what = "completions lost with IOPOLL and DEFER_TASKRUN", .once = lose, .times = 3,
 				    .reads = IORING_SETUP_IOPOLL, .writes = DEFER });
 	write_drive("io-timeout-fail", "0");
 	write_drive("queue/io_timeout", "30000");

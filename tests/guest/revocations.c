@@ -328,12 +328,13 @@ static void load_stop(struct load *l, struct tally *t, bool may_refuse)
 			 s->other, s->hangs ? ", a hang" : "");
 }
 
-static void judge(const struct tally *t, bool each_depth, bool may_refuse)
+static void judge(const struct tally *t, double begun, bool each_depth, bool may_refuse)
 {
 	const unsigned int all = (1u << DEPTHS) - 1;
 	unsigned int i, ways_seen = 0;
 
 	tap_ok(t->times && !t->failed, "%s: %lu times, %lu failed", t->kind, t->times, t->failed);
+	tap_diag("%s: took %.1f s", t->kind, now() - begun);
 	for (i = 0; i < WAYS; i++)
 		ways_seen += each_depth ? t->seen[i] == all : t->seen[i] != 0;
 	tap_is(ways_seen, WAYS, "%s: ways to submit that met it%s, and went on", t->kind,
@@ -389,6 +390,7 @@ static void revoke_in_a_loop(const struct kind *k, double seconds, bool look)
 {
 	struct gap gap = { .cpu = mem.cpu + TARGET, .len = TARGET_LEN };
 	struct tally t = { .kind = k->name };
+	const double begun = now();
 	unsigned long hits = 0;
 	int ret = k->prepare ? k->prepare() : 0;
 
@@ -411,7 +413,7 @@ static void revoke_in_a_loop(const struct kind *k, double seconds, bool look)
 	}
 	if (look || k->on)
 		tap_is(hits, 0, "%s: sectors that DMA got to while access was off", k->name);
-	judge(&t, true, k->on);
+	judge(&t, begun, true, k->on);
 	if (k->end)
 		tap_is(k->end(), 0, "%s: and no more", k->name);
 }
@@ -420,7 +422,7 @@ static void revoke_in_a_loop(const struct kind *k, double seconds, bool look)
 static void close_in_a_loop(double seconds)
 {
 	struct tally t = { .kind = "close" };
-	double end = now() + seconds;
+	const double begun = now();
 	unsigned long hits = 0;
 	unsigned int way, j;
 	static struct load l;
@@ -439,9 +441,9 @@ static void close_in_a_loop(double seconds)
 		load_stop(&l, &t, true);
 		t.seen[way] |= 1u << j;
 		t.times++;
-	} while (now() < end || t.times < WAYS);
+	} while (now() < begun + seconds || t.times < WAYS);
 	tap_is(hits, 0, "close: sectors that DMA got to after it");
-	judge(&t, false, true);
+	judge(&t, begun, false, true);
 }
 
 static void each(const char *name, double seconds, bool look)
