@@ -54,7 +54,8 @@ kernel-debug:	## build the debug kernel of the guest
 	@kernel/build debug
 
 user:	## build the library and the programs
-	+@user/build
+	@user/packages
+	@$(MAKE) --no-print-directory -C user
 
 fio:	## build the fio engine, build/fio/bario.so, for this machine's fio or FIO_SRC=
 	@FIO_SRC="$(FIO_SRC)" fio-engines/build

@@ -174,7 +174,7 @@ unsigned int dma_token_sectors_anywhere(const struct queue_limits *lim)
 }
 
 /*
- * How many commands so many sectors take from there on; 0 if those are more than may go to
+ * How many commands, at most, so many sectors take from there on; 0 if those are more than may go to
  * a queue without waiting for tags.  With more commands than tags those that are sent are
  * for nothing: the last one finds none, and a worker does all of it again.  Tags are as
  * many as the queue says, though some may be in use, or other namespaces' of the drive.
@@ -274,7 +274,7 @@ finish:
 }
 
 /*
- * As how many commands a transfer goes to the queue; 0 if it must not.  They have
+ * As how many commands a transfer goes to the queue, at most; 0 if it must not.  They have
  * interrupts, see dma_token_submit(), so nothing else refuses to poll where the queue
  * cannot.  The open file holds the disk, and that its queue and set of tags; neither is
  * entered here, so what is found may be over when the commands get there, which is then
@@ -529,7 +529,7 @@ int bio_dma_token_split_at(struct bio *bio, const struct queue_limits *lim,
 
 	if (bio->bi_opf & REQ_ATOMIC)
 		return -EINVAL;
-	/* what is left behind a part that was sent has been counted with that */
+	/* what is left behind a part was counted with that, by the limits of then */
 	if (bio->bi_opf & REQ_NOWAIT &&
 	    (bio->bi_opf & REQ_POLLED ||
 	     (!bio_flagged(bio, BIO_CHAIN) &&

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include "io.h"
 
 void io_queue(struct io_uring *ring, struct io *io)
@@ -44,23 +45,58 @@ unsigned int io_reap(struct io_uring *ring)
 	return n;
 }
 
+static time_t seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec;
+}
+
 /*
- * A ring that polls ignores the time limit in the kernel; there the program's
- * own limit ends a hang.
+ * Who enters a ring to poll has no time limit in the kernel, which comes back without
+ * anything now and then, when somebody else wants the processor.
  */
+static int wait_polling(struct io_uring *ring)
+{
+	const time_t end = seconds() + IO_LIMIT_S;
+	int ret;
+
+	while (!io_uring_cq_ready(ring)) {
+		ret = io_uring_enter(ring->ring_fd, 0, 1, IORING_ENTER_GETEVENTS, NULL);
+		if (ret < 0 && ret != -EINTR)
+			return ret;
+		if (seconds() > end)
+			return -ETIME;
+	}
+	return 0;
+}
+
 static int wait_any(struct io_uring *ring)
 {
 	struct __kernel_timespec limit = { .tv_sec = IO_LIMIT_S };
 	struct io_uring_cqe *cqe;
 	int ret;
 
+	/* the thread of a ring polls for who waits */
+	if ((ring->flags & (IORING_SETUP_IOPOLL | IORING_SETUP_SQPOLL)) == IORING_SETUP_IOPOLL)
+		return wait_polling(ring);
 	do {
-		if (ring->flags & IORING_SETUP_IOPOLL)
-			ret = io_uring_wait_cqe(ring, &cqe);
-		else
-			ret = io_uring_wait_cqe_timeout(ring, &cqe, &limit);
+		ret = io_uring_wait_cqe_timeout(ring, &cqe, &limit);
 	} while (ret == -EINTR);
 	return ret;
+}
+
+/* At once, as a program that waits for several of them may not live to tell. */
+static void say_what_hangs(struct io_uring *ring, const struct io *io)
+{
+	if (io)
+		printf("# nothing in %d s, ring flags 0x%x, waiting for a %s of %u bytes at %llu, flags 0x%x\n",
+		       IO_LIMIT_S, ring->flags, io->write ? "write" : "read", io->len,
+		       (unsigned long long)io->dev, io->flags);
+	else
+		printf("# nothing in %d s, ring flags 0x%x\n", IO_LIMIT_S, ring->flags);
+	fflush(stdout);
 }
 
 int io_wait(struct io_uring *ring, struct io *io)
@@ -69,6 +105,8 @@ int io_wait(struct io_uring *ring, struct io *io)
 
 	do {
 		ret = wait_any(ring);
+		if (ret == -ETIME)
+			say_what_hangs(ring, io);
 		if (ret)
 			return ret;
 		io_reap(ring);

@@ -402,13 +402,18 @@ static void disk_counts_what_must_not_wait(struct kunit *test)
 		unsigned int sectors, chunk, most;
 		sector_t sector;
 
+		/* no whole block, and a size that no drive has */
+		if (i % 7 == 0)
+			max = lbs * (1 + prandom_u32_state(&rnd) % 64);
 		/* none, the largest command, and less and more than that */
 		chunk = i % 4 ? pbs << (i % 4 * 2 - 2) : 0;
 		if (i % 8 == 1 && is_power_of_2(max))
 			chunk = max;
+		if (i % 16 == 2)
+			chunk = 3 * pbs;
 		sector = lbs * (prandom_u32_state(&rnd) % 64);
 		if (i % 3 == 0)
-			sector = round_up(sector, chunk ? : pbs);
+			sector = roundup(sector, chunk ? : pbs);
 		most = chunk && chunk < max ? chunk : max;
 		sectors = pieces * most - lbs * (i % 5 == 0);
 
