@@ -19,7 +19,7 @@ exporter_tap 'debug, ports-iommu' ports-iommu --timeout 900 --seconds 400 -- \
 	'moves 5 periods' waits 'days --seconds 5'
 # The last one takes the drive away.
 exporter_tap 'debug, ports' ports --timeout 900 --seconds 500 \
-	--add "$guest_tmp/modules/faultpoint.ko" -- 'moves 1 layouts' days charge listbound order
+	--add "$guest_tmp/modules/faultpoint.ko" -- 'moves 1 layouts' charge listbound order
 
 # A drive that reads 128 KiB in a second, and has three commands of a queue at once.
 vm_drive 64M

@@ -48,11 +48,14 @@ watch() {
 }
 for line; do
 	echo "##begin $line"
+	read -r begun rest </proc/uptime
 	runs=$(mktemp /tmp/runs.XXXXXX)
 	watch "$runs" &
 	timeout -k 10 "$((limit + 5))" $line </dev/null 2>&1
 	status=$?
 	rm -f "$runs"
+	read -r ended rest </proc/uptime
+	echo "# $((${ended%.*} - ${begun%.*})) s: $line"
 	echo "##end $status $line"
 done
 echo "##done"

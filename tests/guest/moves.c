@@ -362,7 +362,7 @@ static void counted_under(bool revoked, unsigned int ring_flags, const char *wha
 	else if (pthread_create(&revoker, NULL, revoke_thread, &m))
 		tap_bail("no thread");
 	/* those that are refused are over at once */
-	for (n = 0; n < 24 || (n < 6000 && (done[0].good < 128 || done[1].good < 128)); n++)
+	for (n = 0; n < 8 || (n < 6000 && (done[0].good < 128 || done[1].good < 128)); n++)
 		one_round(&done[n & 1], &ring, n);
 	atomic_store(&revoking, false);
 	if (!revoked)
