@@ -25,6 +25,7 @@
 #include "guest.h"
 
 #define PCI_DEVICES "/sys/bus/pci/devices"
+#define PROVE_LOCKING "/sys/module/lockdep/parameters/prove_locking"
 #define KMEMLEAK "/sys/kernel/debug/kmemleak"
 
 /* Registers of the NVMe controller's persistent memory region. */
@@ -299,18 +300,48 @@ static bool copy_leaks(bool say)
 	return any;
 }
 
-bool find_leaks(void)
+static void scan(void)
 {
-	struct timespec grace = { .tv_sec = 5, .tv_nsec = 200000000 };
-
-	if (access(KMEMLEAK, F_OK) || write_file(KMEMLEAK, "scan"))
-		return false;
-	/* kmemleak reports nothing younger than five seconds. */
-	nanosleep(&grace, NULL);
 	write_file(KMEMLEAK, "scan");
+}
+
+/* Seconds since the machine started. */
+static double uptime(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+static bool scan_for_leaks(void)
+{
+	/* kmemleak reports nothing that is younger than five seconds as its scan begins. */
+	const double old_enough = uptime() + 5.2;
+	double left;
+
+	/* One scan does not tell: it looks whether an object has changed since the last. */
+	scan();
+	left = old_enough - uptime();
+	if (left > 0)
+		usleep(left * 1e6);
+	scan();
 	if (!copy_leaks(false))
 		return false;
 	/* A pointer on the move looks like a leak once, not twice. */
-	write_file(KMEMLEAK, "scan");
+	scan();
 	return copy_leaks(true);
+}
+
+/* Whose locks are millions, and always the same: a third of the time is lockdep's. */
+bool find_leaks(void)
+{
+	bool any;
+
+	if (access(KMEMLEAK, F_OK))
+		return false;
+	write_file(PROVE_LOCKING, "0");
+	any = scan_for_leaks();
+	write_file(PROVE_LOCKING, "1");
+	return any;
 }
