@@ -174,10 +174,11 @@ unsigned int dma_token_sectors_anywhere(const struct queue_limits *lim)
 }
 
 /*
- * How many commands, at most, so many sectors take from there on; 0 if those are more than may go to
- * a queue without waiting for tags.  With more commands than tags those that are sent are
- * for nothing: the last one finds none, and a worker does all of it again.  Tags are as
- * many as the queue says, though some may be in use, or other namespaces' of the drive.
+ * How many commands, at most, so many sectors take from there on; 0 if those are more than
+ * may go to a queue without waiting for tags.  With more commands than tags those that are
+ * sent are for nothing: the last one finds none, and a worker does all of it again.  Tags
+ * are as many as the queue says, though some may be in use, or other namespaces' of the
+ * drive.
  */
 static unsigned int dma_token_parts(struct request_queue *q,
 				    const struct queue_limits *lim,
