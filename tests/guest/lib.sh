@@ -77,6 +77,11 @@ vm_once() {
 	return "$status"
 }
 
+# Why a machine ended badly, and the first line of the log that tells.
+first_said() {
+	sed -n '/^tests\/vm\/run: /{N;s,\\,/,g;s,^tests/vm/run: ,,;s,\n *,: ,p;q}' "$1"
+}
+
 vm_tap() {
 	local name=$1 seconds=120 status again out=$guest_tmp/out options=()
 
@@ -100,6 +105,7 @@ vm_tap() {
 	done
 	printf '%s\n' "$@" >"$guest_tmp/lines"
 	awk -v name="$name" -v first="$guest_points" -v status="$status" \
+		-v said="$(first_said "$guest_tmp/err")" \
 		-v tally="$guest_tmp/tally" -f "$guest_top/tests/guest/merge.awk" \
 		"$guest_tmp/lines" "$out"
 	read -r guest_points passed failed <"$guest_tmp/tally"

@@ -3,7 +3,9 @@
 # The points of the programs that one machine ran, as one numbered list; see lib.sh.
 # The first file has the command lines that were to run, the second the output.
 # Variables: name (printed with each point), first (points so far), status (the
-# machine's), tally (file for the number of points, and how many passed and failed).
+# machine's), said (why, in its words), tally (file for the number of points, and how many
+# passed and failed). The points tell as much as they can: where the tests ran somewhere
+# else, they may be all that anybody gets to see.
 
 function point(ok, text, skipped)
 {
@@ -31,6 +33,13 @@ function judge(code)
 		point(0, program ": a plan of no points, and no reason")
 }
 
+# A line as part of a point, where "#" would begin a directive.
+function quoted(line)
+{
+	gsub(/#/, "", line)
+	return substr(line, 1, 160)
+}
+
 BEGIN { points = first }
 
 FNR == NR { expected[++lines] = $0; next }
@@ -43,6 +52,7 @@ FNR == NR { expected[++lines] = $0; next }
 	seen = notok = skips = bailed = whole = 0
 	planned = -1
 	open = 1
+	last = "nothing"
 	next
 }
 
@@ -53,6 +63,8 @@ FNR == NR { expected[++lines] = $0; next }
 }
 
 /^##done$/ { done = 1; next }
+
+{ last = $0 }
 
 /^#/ { print; next }
 
@@ -91,12 +103,12 @@ FNR == NR { expected[++lines] = $0; next }
 
 END {
 	if (open)
-		point(0, program ": did not end")
+		point(0, program ": did not end; the last of it: " quoted(last))
 	for (i = current + 1; i <= lines; i++)
 		point(0, expected[i] ": was not started")
 	why = status == 90 ? "the tool failed" : status == 91 ? "timeout or hang" : \
 	      status == 92 ? "the kernel warned" : status == 93 ? "panic" : "status " status
 	point(status == 0 && done, "the machine ends without warning, leak or hang" \
-	      (status == 0 ? "" : " (" why ")"))
+	      (status == 0 ? "" : " (" why (said == "" ? "" : ": " quoted(said)) ")"))
 	print points, passed + 0, failed + 0 >tally
 }
