@@ -96,8 +96,7 @@ static void dma_token_touch(struct dma_token *token, struct file *file,
 
 /*
  * Does nothing in the page cache stand in the way of a direct transfer?  As without a
- * token, what gets into it right now is for those who use both at once to prevent, so
- * its pages are counted without a lock.
+ * token, what gets into it right now is for those who use both at once to prevent.
  */
 static bool dma_token_cache_clear(struct address_space *mapping, loff_t pos,
 				  u32 len, bool write)
@@ -105,6 +104,7 @@ static bool dma_token_cache_clear(struct address_space *mapping, loff_t pos,
 	if (write)
 		return !READ_ONCE(mapping->nrpages) ||
 		       !filemap_range_has_page(mapping, pos, pos + len - 1);
+	/* counts the pages without the lock; one that comes right now is clean */
 	return !data_race(filemap_range_needs_writeback(mapping, pos,
 							pos + len - 1));
 }
