@@ -104,7 +104,7 @@ static bool dma_token_cache_clear(struct address_space *mapping, loff_t pos,
 	if (write)
 		return !READ_ONCE(mapping->nrpages) ||
 		       !filemap_range_has_page(mapping, pos, pos + len - 1);
-	/* counts the pages without the lock; one that comes right now is clean */
+	/* looks at the count without the lock, which changes nothing of that */
 	return !data_race(filemap_range_needs_writeback(mapping, pos,
 							pos + len - 1));
 }
