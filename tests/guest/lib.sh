@@ -35,10 +35,10 @@ limit=$1
 shift
 # Before a program that does not end is ended: where the kernel is.
 watch() {
-	n=0
-	while [ -e "$1" ] && [ "$n" -lt "$limit" ]; do
-		sleep 5
-		n=$((n + 5))
+	at=$begun
+	while [ -e "$1" ] && [ "$((${at%.*} - ${begun%.*}))" -lt "$limit" ]; do
+		sleep 3
+		read -r at rest </proc/uptime
 	done
 	[ -e "$1" ] || return
 	for what in w l; do
