@@ -336,12 +336,15 @@ static bool scan_for_leaks(void)
 /* Whose locks are millions, and always the same: a third of the time is lockdep's. */
 bool find_leaks(void)
 {
+	char proves[16];
 	bool any;
 
 	if (access(KMEMLEAK, F_OK))
 		return false;
+	/* as it was, then: some machines are started without it */
+	read_line(PROVE_LOCKING, proves, sizeof(proves));
 	write_file(PROVE_LOCKING, "0");
 	any = scan_for_leaks();
-	write_file(PROVE_LOCKING, "1");
+	write_file(PROVE_LOCKING, proves);
 	return any;
 }
