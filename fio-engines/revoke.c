@@ -16,17 +16,18 @@ static bool drive_there(const struct bario_disk *disk)
 	char path[64], state[32] = "";
 	FILE *file;
 
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", disk->major, disk->minor);
-	if (access(path, F_OK))
-		return false;
 	snprintf(path, sizeof(path), "/sys/block/%.32s/device/state", disk->name);
 	file = fopen(path, "re");
-	if (!file)
-		return true;
-	if (!fgets(state, sizeof(state), file))
-		state[0] = '\0';
-	fclose(file);
-	return strncmp(state, "de", 2);	/* "deleting", "dead" */
+	if (file) {
+		if (!fgets(state, sizeof(state), file))
+			state[0] = '\0';
+		fclose(file);
+	}
+	if (!strncmp(state, "de", 2))	/* "deleting", "dead" */
+		return false;
+	/* last, as the state cannot be read any more once this has gone */
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", disk->major, disk->minor);
+	return !access(path, F_OK);
 }
 
 static uint64_t now(void)

@@ -30,14 +30,26 @@ a_dmabuf='io_uring_register: .* opcode 16,|dma_token_map:'
 statistic() {
 	awk -v field="$1" '{ print $field }' "/sys/block/$disk/stat"
 }
+requests() {
+	echo $(($(statistic 1) + $(statistic 5)))
+}
 # Commands of the drive while fio runs; a limit, since it may not start.
 busy() {
 	tries=0
-	before=$(statistic 1)
-	while [ "$(statistic 1)" -lt $((before + 500)) ]; do
+	before=$(requests)
+	while [ "$(requests)" -lt $((before + 500)) ]; do
 		tries=$((tries + 1))
 		[ $tries -lt 200 ] || return 1
 		usleep 100000
+	done
+}
+# A job that thinks, as this one does after 600 blocks, has nothing under way.
+thinks="--thinktime=4000000 --thinktime_blocks=600"
+rests() {
+	tries=0
+	while before=$(requests) && usleep 300000 && [ "$(requests)" != "$before" ]; do
+		tries=$((tries + 1))
+		[ $tries -lt 200 ] || return 1
 	done
 }
 long="--rw=randread --time_based --runtime=55"
@@ -164,6 +176,7 @@ holds '... or the job fails' grep -qF "with $BARIO_NVME: the memory's owner took
 outstays() {
 	inherits rw,20000,later --revoke=retry --revoke_timeout=1 --time_based --runtime=40 "$@" &
 	busy || return 1
+	case $* in *--thinktime=*) rests || return 1 ;; esac
 	kill -USR1 "$(pidof with-dmabuf)"
 	wait $!
 }
@@ -175,8 +188,9 @@ inherits rw,20000 --rw=randread --revoke=retry --revoke_timeout=1 --time_based -
 holds '... also for longer than revoke_timeout=' outstayed 'cannot register the dma-buf in slot 0: the owner of the memory has taken it away'
 outstays --rw=randread
 holds 'a BAR that stays away for longer' outstayed "dma-buf 9 with $BARIO_NVME: the memory was taken away and did not come back within revoke_timeout=: use a longer one"
-outstays --rw=randrw --verify=crc32c
-holds '... from a CPU that verifies' outstayed 'the CPU touched dma-buf 9 while its owner had taken it away, and it did not come back within revoke_timeout='
+# While the job thinks, so that the first to miss the memory is the CPU, with what it writes.
+outstays --rw=randwrite --verify=crc32c --do_verify=0 $thinks
+holds '... from a CPU that fills buffers' outstayed 'the CPU touched dma-buf 9 while its owner had taken it away, and it did not come back within revoke_timeout='
 # Of a dma-buf that the CPU may only read, or only write, there is no mapping for fio.
 holds 'dmabuf_fd that the CPU cannot map, read into' inherits w --rw=randread
 holds '... written from' inherits r --rw=randwrite
