@@ -83,4 +83,12 @@ ends 'an unexpected stack is a complaint' 1 "$klog" "$scratch/log"
 ends 'an allowed message takes its stack along' 0 "$klog" "$scratch/log" 'FAULT_INJECTION'
 echo 'Call Trace:' >>"$scratch/log"
 ends '... but not another one' 1 "$klog" "$scratch/log" 'FAULT_INJECTION'
+printf '%s\n' 'DMA-API: EEXIST' 'WARNING: at add_dma_entry' >"$scratch/one"
+echo 'Call Trace:' >"$scratch/trace"
+cat "$scratch/one" "$scratch/one" "$scratch/trace" "$scratch/trace" >"$scratch/log"
+ends 'two processors that warn at once have two' 0 "$klog" "$scratch/log" 'DMA-API' 'add_dma_entry'
+cat "$scratch/trace" >>"$scratch/log"
+ends '... and not three' 1 "$klog" "$scratch/log" 'DMA-API' 'add_dma_entry'
+cat "$scratch/one" "$scratch/trace" "$scratch/trace" >"$scratch/log"
+ends 'one message in two lines has one' 1 "$klog" "$scratch/log" 'DMA-API' 'add_dma_entry'
 tap_end
