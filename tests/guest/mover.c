@@ -127,13 +127,18 @@ bool mover_wait_blocked(struct mover *m, unsigned int n)
 static void *mover_thread(void *arg)
 {
 	struct mover *m = arg;
+	struct timespec from, to;
+	long us;
 
 	while (!atomic_load(&m->stop)) {
+		clock_gettime(CLOCK_MONOTONIC, &from);
 		if (mover_call(m, DMABUF_EXPORTER_MOVE))
 			atomic_fetch_add(&m->refused, 1);
 		else
 			atomic_fetch_add(&m->moves, 1);
-		usleep(m->period_us);
+		clock_gettime(CLOCK_MONOTONIC, &to);
+		us = (to.tv_sec - from.tv_sec) * 1000000 + (to.tv_nsec - from.tv_nsec) / 1000;
+		usleep(m->rests && us > m->period_us ? us : m->period_us);
 	}
 	return NULL;
 }

@@ -19,12 +19,14 @@
  * @mem:	the dma-buf, mapped unless its layout forbids that
  * @moves:	by mover_start()'s thread so far
  * @refused:	its calls that failed
+ * @rests:	after each move that thread waits for at least as long as it took
  */
 struct mover {
 	int ctl;
 	struct rig_memory mem;
 	atomic_ulong moves;
 	atomic_ulong refused;
+	bool rests;
 
 	/* private */
 	unsigned int period_us;

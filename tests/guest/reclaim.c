@@ -37,7 +37,7 @@
 #define PAGE 4096
 #define SWAP_AT (256 * MIB)
 #define SWAP_LEN (512 * MIB)
-#define LIMIT_S 120
+#define LIMIT_S 240
 #define RESET_TURNS 16	/* a reset takes long, and nobody takes memory meanwhile */
 #define RESETS 5	/* at least */
 
