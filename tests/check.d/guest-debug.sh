@@ -11,6 +11,5 @@ set -euo pipefail
 . "$(dirname -- "$(readlink -f -- "$0")")/../guest/lib.sh"
 
 vm_tap 'debug' --kernel debug --timeout 900 --seconds 400 -- \
-	'sweep bar --every 29' 'sweep udmabuf --every 29' 'sweep heap --every 29' ranges rings disks counters
-vm_tap 'debug' --kernel debug --timeout 600 --seconds 400 -- revoke removal
+	'sweep bar --every 29' 'sweep udmabuf --every 29' 'sweep heap --every 29' ranges rings disks counters revoke removal
 tap_end

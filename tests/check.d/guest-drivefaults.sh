@@ -24,16 +24,15 @@ set -euo pipefail
 # for one place that is mapped many times, as a BAR is that is registered often.
 debug=(--kernel debug --allow-log 'DMA-API: exceeded 7 overlapping mappings'
 	--allow-log 'WARNING: .* at kernel/dma/debug.c:[0-9]+ add_dma_entry')
-vm_tap 'changes' "${debug[@]}" --timeout 600 --seconds 290 -- 'drivefaults reset queues' \
-	'env MKFS=mkfs.ext4 drivefaults freeze'
-vm_tap 'faults' "${debug[@]}" --timeout 400 --seconds 300 \
-	--allow-log 'workqueue leaked atomic, lock or RCU: kworker/[0-9]+:[0-9]+H' -- 'drivefaults media lost'
-vm_tap 'removal' "${debug[@]}" --timeout 600 --seconds 290 -- \
-	'driveevents remove unbind' 'driveevents lost'
 # With metadata, a partition scan's plain reads have a few bytes each of their own, two of
 # which may share a cache line, for which the checker of the DMA API has no name.
-vm_tap 'format' "${debug[@]}" --allow-log 'DMA-API: .* cacheline tracking EEXIST, overlapping mappings' \
-	--allow-log 'DMA-API: Mapped at:' -- 'env NVME=nvme driveevents format'
+vm_tap 'changes and faults' "${debug[@]}" --timeout 1000 --seconds 300 \
+	--allow-log 'workqueue leaked atomic, lock or RCU: kworker/[0-9]+:[0-9]+H' \
+	--allow-log 'DMA-API: .* cacheline tracking EEXIST, overlapping mappings' \
+	--allow-log 'DMA-API: Mapped at:' -- 'drivefaults reset queues' \
+	'env MKFS=mkfs.ext4 drivefaults freeze' 'env NVME=nvme driveevents format' 'drivefaults media lost'
+vm_tap 'removal' "${debug[@]}" --timeout 600 --seconds 290 -- \
+	'driveevents remove unbind' 'driveevents lost'
 # The stock driver of the slot takes two locks in both orders, which lockdep must not say
 # here: it says it once and for all, in words that could be about ours.
 vm_tap 'slot' "${debug[@]}" --append lockdep.prove_locking=0 -- 'driveevents slot'

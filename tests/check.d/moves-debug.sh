@@ -18,8 +18,10 @@ exporter_kernel debug
 exporter_tap 'debug, ports-iommu' ports-iommu --timeout 900 --seconds 400 -- \
 	'moves 5 periods' waits 'days --seconds 5'
 # The last one takes the drive away.
+vm_drive 2G
 exporter_tap 'debug, ports' ports --timeout 900 --seconds 500 \
-	--add "$guest_tmp/modules/faultpoint.ko" -- 'moves 1 layouts' charge listbound order
+	--add "$guest_tmp/modules/faultpoint.ko" --drive "$drive" -- 'moves 1 layouts' charge listbound \
+	'reclaim 5 cache resets' order
 
 # A drive that reads 128 KiB in a second, and has three commands of a queue at once.
 vm_drive 64M
@@ -29,6 +31,4 @@ for word in -drive "if=none,id=slow,format=raw,cache=unsafe,throttling.bps-read=
 	slow+=(--qemu "$word")
 done
 exporter_tap 'debug, ports-iommu, slow drive' ports-iommu "${slow[@]}" --timeout 300 --seconds 250 -- 'waits queued'
-vm_drive 2G
-exporter_tap 'debug, ports, little memory' ports --drive "$drive" --timeout 300 --seconds 200 -- 'reclaim 5 cache resets'
 tap_end

@@ -22,11 +22,11 @@ for word in -drive "if=none,id=second,format=raw,cache=unsafe,file=$drive" -devi
 	second+=(--qemu "$word")
 done
 exporter_tap 'debug' ports-iommu "${second[@]}" --timeout 900 --seconds 800 \
-	--add "$guest_tmp/modules/faultpoint.ko" -- 'env SERIAL=second drain begin' 'races 0.4' 'drain end'
+	--add "$guest_tmp/modules/faultpoint.ko" -- 'env SERIAL=second drain begin' 'races 0.3' 'drain end'
 # The checker of the DMA API counts to seven only, and the BAR is mapped once more while
 # registrations of it that were left behind end in a worker.
 exporter_tap 'debug, one side goes away' ports-iommu --timeout 600 --seconds 400 \
 	--allow-log 'DMA-API: exceeded 7 overlapping mappings' \
 	--allow-log 'WARNING: .* at kernel/dma/debug.c:[0-9]+ add_dma_entry' \
-	--add "$guest_tmp/modules/faultpoint.ko" -- 'races 0.5 removal' 'races 0.5 bar'
+	--add "$guest_tmp/modules/faultpoint.ko" -- 'races 0.4 removal' 'races 0.4 bar'
 tap_end

@@ -18,7 +18,7 @@ here=$(dirname -- "$(readlink -f -- "$0")")
 . "$here/../guest/window.sh"
 
 exporter_kernel debug
-window_tap 'debug' ports-iommu --timeout 600 --seconds 300 -- 'revocations 3 gap reset bus hot decode close'
+window_tap 'debug' ports-iommu --timeout 600 --seconds 300 -- 'revocations 2 gap reset bus hot decode close'
 window_tap 'debug, PCIe device' ports-iommu --timeout 600 --seconds 300 --bar pmr -- \
 	'revocations 5 gap reset bus flr hot decode d3 power close'
 window_tap 'debug, two functions' ports-iommu "${exporter_sibling[@]}" --timeout 300 --seconds 200 -- \

@@ -13,12 +13,10 @@ set -euo pipefail
 . "$(dirname -- "$(readlink -f -- "$0")")/../guest/exporter.sh"
 
 exporter_kernel debug
-exporter_tap 'debug' ports-iommu --timeout 900 --seconds 300 -- \
-	vfio_export vfio_export_map vfio_export_mmap vfio_export_revoke
+# The checker of DMA mappings gives up when an allocation of its own fails.
+exporter_tap 'debug' ports-iommu --timeout 900 --seconds 300 --allow-log 'cacheline tracking ENOMEM' -- \
+	vfio_export vfio_export_map vfio_export_mmap vfio_export_revoke vfio_export_nomem
 exporter_tap 'debug, PCIe device' ports-iommu --bar pmr --timeout 600 --seconds 300 -- \
 	vfio_export_revoke
 exporter_tap 'debug, switch' switch --timeout 600 --seconds 300 -- vfio_export_map vfio_export_revoke
-# The checker of DMA mappings gives up when an allocation of its own fails.
-exporter_tap 'debug, no memory' ports-iommu --allow-log 'cacheline tracking ENOMEM' -- \
-	vfio_export_nomem
 tap_end

@@ -98,7 +98,6 @@ with_fault() {
 	"$vm" --kernel debug --topology switch --add "$scratch/faulty/faulty.ko" -- insmod faulty.ko "what=$1"
 }
 
-ends 'a machine without fault is well' 0 with_fault nothing
 ends 'lost memory is 92' 92 with_fault leak
 point '... and is shown' grep -q 'unreferenced object' "$scratch/err"
 ends 'a use after free is 92' 92 with_fault kasan
