@@ -378,12 +378,13 @@ static void lose_and_remove(void)
 
 	snprintf(path, sizeof(path), "/sys/block/%s/queue/io_timeout", strrchr(rig_drive_path(), '/') + 1);
 	write_file(path, "10000");
-	snprintf(path, sizeof(path), "/sys/block/%s/io-timeout-fail", strrchr(rig_drive_path(), '/') + 1);
-	write_file(path, "1");
 	write_file(LOSS "verbose", "0");
 	write_file(LOSS "interval", "5");
 	write_file(LOSS "times", "3");
 	write_file(LOSS "probability", "100");
+	/* last: what is lost before the count starts anew is not seen below */
+	snprintf(path, sizeof(path), "/sys/block/%s/io-timeout-fail", strrchr(rig_drive_path(), '/') + 1);
+	write_file(path, "1");
 	/* Right after the first: before the driver's time limit is up. */
 	do {
 		fd = open(LOSS "times", O_RDONLY | O_CLOEXEC);
