@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The guest machine's own setting up, for init.c: file systems, limits, the BAR
- * device on vfio-pci, the drive. And the leak scan at the end.
+ * device on vfio-pci, the drive. What keeps the processors awake. And the leak scan at
+ * the end.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -10,6 +11,7 @@
 #include <limits.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -27,6 +30,9 @@
 #define PCI_DEVICES "/sys/bus/pci/devices"
 #define PROVE_LOCKING "/sys/module/lockdep/parameters/prove_locking"
 #define KMEMLEAK "/sys/kernel/debug/kmemleak"
+
+#define PULSE_S 0.25
+#define MAX_PULSES 64
 
 /* Registers of the NVMe controller's persistent memory region. */
 #define PMRCTL 0xe04
@@ -279,6 +285,78 @@ void dump_tasks(void)
 	write_file("/proc/sysrq-trigger", "l");
 }
 
+/* Seconds since the machine started. */
+static double uptime(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+/*
+ * A timer that is long over: to start it has this processor's next event set again, if
+ * that was due and did not come.
+ */
+static void set_timer_again(void)
+{
+	const struct timespec past = { .tv_nsec = 1 };
+
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &past, NULL);
+}
+
+static void __attribute__((noreturn)) pulse(int cpu, int own, int other)
+{
+	struct pollfd fd = { .fd = own, .events = POLLIN };
+	double next = 0, left;
+	char bytes[64];
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) || prctl(PR_SET_NAME, "pulse"))
+		_exit(1);
+	/* what takes all memory is to be ended, not this */
+	write_file("/proc/self/oom_score_adj", "-1000");
+	for (;;) {
+		left = next - uptime();
+		if (poll(&fd, 1, left > 0 ? left * 1000 : 0) > 0 && read(own, bytes, sizeof(bytes)) <= 0)
+			_exit(1);
+		set_timer_again();
+		if (uptime() < next)
+			continue;
+		/* full, it wakes the other one as well */
+		if (write(other, "", 1) < 0 && errno != EAGAIN)
+			_exit(1);
+		next = uptime() + PULSE_S;
+	}
+}
+
+void start_pulses(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	int pipes[MAX_PULSES][2];
+	long i;
+
+	if (cpus < 2 || cpus > MAX_PULSES)
+		return;
+	for (i = 0; i < cpus; i++)
+		if (pipe2(pipes[i], O_CLOEXEC | O_NONBLOCK))
+			broken("pipe: %s", strerror(errno));
+	for (i = 0; i < cpus; i++) {
+		pid_t pid = fork();
+
+		if (pid < 0)
+			broken("fork: %s", strerror(errno));
+		if (!pid)
+			pulse(i, pipes[i][0], pipes[(i + 1) % cpus][1]);
+	}
+	for (i = 0; i < cpus; i++) {
+		close(pipes[i][0]);
+		close(pipes[i][1]);
+	}
+}
+
 static bool copy_leaks(bool say)
 {
 	char line[1024], said[sizeof(line) + 32];
@@ -303,15 +381,6 @@ static bool copy_leaks(bool say)
 static void scan(void)
 {
 	write_file(KMEMLEAK, "scan");
-}
-
-/* Seconds since the machine started. */
-static double uptime(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
 static bool scan_for_leaks(void)

@@ -18,6 +18,13 @@ void prepare_machine(void);
  */
 void prepare_devices(void);
 
+/*
+ * QEMU loses a processor's timer interrupt now and then, on a busy host, and the processor
+ * sleeps on until something else wakes it. So a process on each of several wakes the one on
+ * the next, which sets the timer there again. They live until somebody kills them.
+ */
+void start_pulses(void);
+
 /* Put what is blocked, and where, into the kernel log. */
 void dump_tasks(void);
 

@@ -383,6 +383,7 @@ int main(void)
 	/* What is typed may come as soon as we are up. */
 	if (!argv)
 		make_terminal(out);
+	start_pulses();
 	verdict("up");
 	status = argv ? run_command(argv, out, err, signals, deadline) :
 			run_shell(signals);
@@ -391,6 +392,7 @@ int main(void)
 		verdict("hang a process that SIGKILL does not end");
 		power_off();
 	}
+	start_pulses();
 	if (find_leaks())
 		verdict("leaks");
 	verdict("status %d", status);
