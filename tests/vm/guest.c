@@ -23,6 +23,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 #include "guest.h"
@@ -295,26 +296,30 @@ static double uptime(void)
 }
 
 /*
- * A timer that is long over: to start it has this processor's next event set again, if
- * that was due and did not come.
+ * A time that is long over: to start a timer for it has this processor's next event set
+ * again, if that was due and did not come. Nobody waits for this one, as its event may be
+ * the next to be lost.
  */
-static void set_timer_again(void)
+static void set_event_again(int timer)
 {
-	const struct timespec past = { .tv_nsec = 1 };
+	const struct itimerspec past = { .it_value.tv_nsec = 1 };
 
-	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &past, NULL);
+	timerfd_settime(timer, TFD_TIMER_ABSTIME, &past, NULL);
 }
 
 static void __attribute__((noreturn)) pulse(int cpu, int own, int other)
 {
 	struct pollfd fd = { .fd = own, .events = POLLIN };
+	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
 	double next = 0, left;
 	char bytes[64];
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set) || prctl(PR_SET_NAME, "pulse"))
+	/* not to wait for a swap on the drive that is tested */
+	if (timer < 0 || sched_setaffinity(0, sizeof(set), &set) || prctl(PR_SET_NAME, "pulse") ||
+	    mlockall(MCL_CURRENT | MCL_FUTURE))
 		_exit(1);
 	/* what takes all memory is to be ended, not this */
 	write_file("/proc/self/oom_score_adj", "-1000");
@@ -322,7 +327,7 @@ static void __attribute__((noreturn)) pulse(int cpu, int own, int other)
 		left = next - uptime();
 		if (poll(&fd, 1, left > 0 ? left * 1000 : 0) > 0 && read(own, bytes, sizeof(bytes)) <= 0)
 			_exit(1);
-		set_timer_again();
+		set_event_again(timer);
 		if (uptime() < next)
 			continue;
 		/* full, it wakes the other one as well */

@@ -21,7 +21,8 @@ void prepare_devices(void);
 /*
  * QEMU loses a processor's timer interrupt now and then, on a busy host, and the processor
  * sleeps on until something else wakes it. So a process on each of several wakes the one on
- * the next, which sets the timer there again. They live until somebody kills them.
+ * the next, which sets the timer there again; that all of them lose theirs at once is beyond
+ * it. They live until somebody kills them.
  */
 void start_pulses(void);
 
