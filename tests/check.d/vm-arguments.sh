@@ -65,6 +65,8 @@ complains 'watchdog: BUG: soft lockup - CPU#0 stuck for 26s!'
 complains 'refcount_t: underflow; use-after-free.'
 complains 'kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)'
 complains 'Oops: general protection fault, probably for non-canonical address: 0000 [#1]'
+complains 'kmemleak: Kernel memory leak detector disabled'
+complains 'DMA-API: debugging out of memory - disabling'
 complains 'Call Trace:'
 
 cat >"$scratch/healthy" <<'LOG'
