@@ -5,7 +5,7 @@
  *
  * A drive that was removed gives the same error, and gives it before it has left
  * sysfs; its controller's state tells by then. Waiting for the memory would be of no
- * use.
+ * use. (Of a namespace that goes without its controller nothing tells for a moment.)
  */
 #include "job.h"
 

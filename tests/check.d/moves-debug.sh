@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # The moves, and the bad days, on the kernel that checks itself: five seconds of load
-# for each pace of the moves, and for revocation. And what a registration costs: grace
-# periods, locked memory and the memory of PRP lists.
+# for each pace of the moves, and for revocation. What a registration costs: grace
+# periods, locked memory and the memory of PRP lists. And reclaim, by the page cache.
 #
 # timeout: 1800
 # needs: debug user guest image

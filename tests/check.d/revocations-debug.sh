@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Every kind of revocation for five seconds of load on the kernel that checks itself, on
-# one device or on both; a kind that a device turns out not to have is a failure. This
+# Every kind of revocation for five seconds of load on the kernel that checks itself, those
+# of the plain device for two seconds more; a kind that a device turns out not to have is a
+# failure. This
 # kernel has probes, so what resets do in one call is looked into.
 #
 # timeout: 1800

@@ -183,6 +183,9 @@ outstays() {
 outstayed() {
 	sane && grep -qF -- "$1" /tmp/out && grep -q ';job;0;19;' /tmp/out
 }
+undamaged() {
+	! grep -q 'verify: bad' /tmp/out
+}
 # It is back long before the job's time is up; the job is to have ended by then.
 inherits rw,20000 --rw=randread --revoke=retry --revoke_timeout=1 --time_based --runtime=40
 holds '... also for longer than revoke_timeout=' outstayed 'cannot register the dma-buf in slot 0: the owner of the memory has taken it away'
@@ -191,6 +194,10 @@ holds 'a BAR that stays away for longer' outstayed "dma-buf 9 with $BARIO_NVME: 
 # While the job thinks, so that the first to miss the memory is the CPU, with what it writes.
 outstays --rw=randwrite --verify=crc32c --do_verify=0 $thinks
 holds '... from a CPU that fills buffers' outstayed 'the CPU touched dma-buf 9 while its owner had taken it away, and it did not come back within revoke_timeout='
+# Under way it may be a request that misses it first, which says so in other words.
+outstays --rw=randrw --verify=crc32c
+holds '... while it verifies' outstayed 'revoke_timeout='
+holds '... and takes nothing for damage' undamaged
 # Of a dma-buf that the CPU may only read, or only write, there is no mapping for fio.
 holds 'dmabuf_fd that the CPU cannot map, read into' inherits w --rw=randread
 holds '... written from' inherits r --rw=randwrite
