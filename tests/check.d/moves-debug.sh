@@ -17,8 +17,8 @@ set -euo pipefail
 exporter_kernel debug
 exporter_tap 'debug, ports-iommu' ports-iommu --timeout 900 --seconds 400 -- \
 	'moves 5 periods' waits 'days --seconds 5'
-# The last one takes the drive away.
 vm_drive 2G
+# The last one takes the drive away.
 exporter_tap 'debug, ports' ports --timeout 900 --seconds 500 \
 	--add "$guest_tmp/modules/faultpoint.ko" --drive "$drive" -- 'moves 1 layouts' charge listbound \
 	'reclaim 5 cache resets' order

@@ -3,8 +3,7 @@
 #
 # Every kind of revocation for five seconds of load on the kernel that checks itself, those
 # of the plain device for two seconds more; a kind that a device turns out not to have is a
-# failure. This
-# kernel has probes, so what resets do in one call is looked into.
+# failure. This kernel has probes, so what resets do in one call is looked into.
 #
 # timeout: 1800
 # needs: debug user guest image

@@ -17,9 +17,9 @@
  * What to do comes with the run's own archive: /vm/argv and /vm/env, each word
  * ended by a NUL, so that any word can be given. Without argv: a shell.
  *
- * Everything but the pulses (guest.h) runs as process 1, in one thread: the command's output comes in by
- * two pipes and is copied to the ports until the command has ended and the pipes
- * are empty. Whatever the command left behind is then killed and reaped; a process
+ * Everything but the pulses (guest.h) runs as process 1, in one thread: the command's
+ * output comes in by two pipes and is copied to the ports until the command has ended
+ * and the pipes are empty. Whatever the command left behind is then killed and reaped; a process
  * that survives SIGKILL is a hang.
  */
 #define _GNU_SOURCE
