@@ -183,9 +183,6 @@ outstays() {
 outstayed() {
 	sane && grep -qF -- "$1" /tmp/out && grep -q ';job;0;19;' /tmp/out
 }
-undamaged() {
-	! grep -q 'verify: bad' /tmp/out
-}
 # It is back long before the job's time is up; the job is to have ended by then.
 inherits rw,20000 --rw=randread --revoke=retry --revoke_timeout=1 --time_based --runtime=40
 holds '... also for longer than revoke_timeout=' outstayed 'cannot register the dma-buf in slot 0: the owner of the memory has taken it away'
@@ -197,7 +194,6 @@ holds '... from a CPU that fills buffers' outstayed 'the CPU touched dma-buf 9 w
 # Under way it may be a request that misses it first, which says so in other words.
 outstays --rw=randrw --verify=crc32c
 holds '... while it verifies' outstayed 'revoke_timeout='
-holds '... and takes nothing for damage' undamaged
 # Of a dma-buf that the CPU may only read, or only write, there is no mapping for fio.
 holds 'dmabuf_fd that the CPU cannot map, read into' inherits w --rw=randread
 holds '... written from' inherits r --rw=randwrite
